@@ -1,0 +1,72 @@
+// Guest RAM as a back-end sees it: regions that the front-end describes, mapped once a file however often and by however
+// many devices they are named.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "memory/dirty_bitmap.h"
+#include "unique_fd.h"
+
+namespace kemari {
+
+// A RAM file (memfd) mapped whole, shared. One instance for each inode in the process: `map` returns the living one.
+class RamFile {
+ public:
+  // Maps the file behind `fd`, which stays the caller's. Throws KEMARI_RAM_MAP when it is not a mappable file.
+  static std::shared_ptr<RamFile> map(int fd);
+  ~RamFile();
+
+  uint8_t* data() const noexcept { return data_; }
+  uint64_t size_bytes() const noexcept { return size_bytes_; }
+  DirtyBitmap& dirty() noexcept { return dirty_; }
+
+ private:
+  RamFile(uint8_t* data, uint64_t size_bytes, uint64_t device, uint64_t inode);
+  uint8_t* data_;
+  uint64_t size_bytes_;
+  uint64_t device_;
+  uint64_t inode_;
+  DirtyBitmap dirty_;
+};
+
+// Where guest physical addresses [gpa, gpa + size_bytes) lie: in `file` from `file_offset` on. The front-end speaks of
+// ring addresses in its own address space, where the region starts at `front_end_address`.
+struct MemoryRegion {
+  uint64_t gpa;
+  uint64_t size_bytes;
+  uint64_t front_end_address;
+  uint64_t file_offset;
+  std::shared_ptr<RamFile> file;
+};
+
+// The regions of one device. Not thread-safe: used under the device's lock.
+class GuestMemory {
+ public:
+  static constexpr size_t kMaxRegions = 509;  // VHOST_USER_MAX_RAM_SLOTS of QEMU
+
+  // Replaces all regions. Throws KEMARI_VHOST_USER_MEMORY for overlap, wrap-around or a region outside its file; the old
+  // table then stays.
+  void set(std::vector<MemoryRegion> regions);
+  void add(MemoryRegion region);
+  // Removes the region with these three values; throws KEMARI_VHOST_USER_MEMORY when there is none.
+  void remove(uint64_t gpa, uint64_t size_bytes, uint64_t front_end_address);
+  void clear() noexcept { regions_.clear(); }
+
+  // The address of [gpa, gpa + length) here, or nullptr when it is not wholly inside one region. `length` 0 is refused.
+  uint8_t* at_gpa(uint64_t gpa, uint64_t length) const noexcept;
+  uint8_t* at_front_end(uint64_t address, uint64_t length) const noexcept;
+
+  // Marks [hva, hva + length), which at_gpa or at_front_end returned, as written by us.
+  void mark_dirty(const uint8_t* hva, uint64_t length) const noexcept;
+
+  std::span<const MemoryRegion> regions() const noexcept { return regions_; }
+
+ private:
+  std::vector<MemoryRegion> regions_;  // by gpa, ascending
+};
+
+}  // namespace kemari

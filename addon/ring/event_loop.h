@@ -1,0 +1,43 @@
+// What a ring thread waits on. Two implementations: io_uring (waits, polls and disk I/O in one system call) and epoll
+// (where io_uring is refused). Notifications are edge-triggered in both: a handler reads until there is nothing left.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+
+struct io_uring;
+
+namespace kemari {
+
+class EventLoop {
+ public:
+  using Handler = std::function<void()>;
+
+  // io_uring when `allow_io_uring` and the kernel gives one, epoll otherwise. Throws KEMARI_EVENT_LOOP.
+  static std::unique_ptr<EventLoop> create(bool allow_io_uring);
+  virtual ~EventLoop() = default;
+
+  // Watches `fd`, which stays the caller's, for input; the handler runs in run_once(). Ring thread only.
+  virtual void add(int fd, Handler handler) = 0;
+  virtual void remove(int fd) = 0;
+
+  // Submits what was queued, waits for at least one event (with `lock` released meanwhile, taken again before any handler
+  // runs) and handles all that are there.
+  virtual void run_once(std::unique_lock<std::mutex>& lock) = 0;
+
+  // Makes run_once() return; any thread.
+  virtual void wake() = 0;
+
+  // The ring to queue disk I/O on, or nullptr with epoll. Completions whose user_data is a Completion* are handed to it.
+  virtual io_uring* uring() noexcept { return nullptr; }
+  struct Completion {
+    virtual void completed(int result) = 0;  // result as in the CQE: bytes or -errno
+   protected:
+    ~Completion() = default;
+  };
+};
+
+}  // namespace kemari
