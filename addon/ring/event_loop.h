@@ -20,13 +20,18 @@ class EventLoop {
   static std::unique_ptr<EventLoop> create(bool allow_io_uring);
   virtual ~EventLoop() = default;
 
-  // Watches `fd`, which stays the caller's, for input; the handler runs in run_once(). Ring thread only.
-  virtual void add(int fd, Handler handler) = 0;
+  // Watches `fd`, which stays the caller's, for input, and with `output_too` for becoming writable; the handler runs in
+  // run_once() for either. Ring thread only.
+  virtual void add(int fd, Handler handler, bool output_too = false) = 0;
   virtual void remove(int fd) = 0;
 
   // Submits what was queued, waits for at least one event (with `lock` released meanwhile, taken again before any handler
   // runs) and handles all that are there.
   virtual void run_once(std::unique_lock<std::mutex>& lock) = 0;
+
+  // Runs `handler` once in the next run_once(), which then does not sleep but still lets go of the lock for a moment. For
+  // handlers that have more to do than is fair in one turn. Ring thread only.
+  virtual void post(Handler handler) = 0;
 
   // Makes run_once() return; any thread.
   virtual void wake() = 0;

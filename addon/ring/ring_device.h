@@ -68,6 +68,8 @@ class RingDevice {
   // when draining.
   virtual void queue_stopping(uint32_t index) = 0;
   virtual uint32_t in_flight(uint32_t index) const = 0;
+  // The front-end switched the ring on or off (SET_VRING_ENABLE), started or not; a stop alone is no such change.
+  virtual void queue_enabled(uint32_t index, bool enabled) { (void)index, (void)enabled; }
   virtual void lane_released() = 0;                       // the gate let go of something: drain the lane
   // ------------------------------------------------------------------------------------------------------------------
   EventLoop& loop() noexcept;
@@ -80,6 +82,8 @@ class RingDevice {
   void notify(uint32_t index);  // publishes and calls the guest if it wants to be called
   // Pops a chain, recording it (in order) as pending and in the inflight area. Reports a broken queue by itself.
   PopResult pop(uint32_t index, Chain& chain);
+  // Puts back the newest `count` chains that were popped from this queue; they are pending no more.
+  void unpop(uint32_t index, uint16_t count);
   void emit(DeviceEvent event);
 
  private:
