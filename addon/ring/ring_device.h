@@ -39,6 +39,7 @@ class RingDevice {
     bool allow_io_uring = true;
     std::function<void(DeviceEvent)> on_event;  // called on the ring thread; must not block
   };
+  // A derived class calls stop() first thing in its destructor: its virtuals run until the thread has ended.
   virtual ~RingDevice();
 
   void start();  // starts the thread
@@ -61,6 +62,11 @@ class RingDevice {
   virtual bool set_config(uint32_t offset, std::span<const uint8_t> bytes) = 0;  // false: refused
   virtual void features_acked(uint64_t features) = 0;
   virtual void memory_changed() = 0;                      // the table of `memory()` is new
+  // --- the thread ---------------------------------------------------------------------------------------------------
+  virtual void thread_started() {}  // once, before anything is served: the place to add to loop()
+  virtual void thread_ending() {}   // once, after the last request is gone and before the loop goes
+  // After every handler and completion of one run_once(), before the thread waits again: the place to batch.
+  virtual void turn_ended() {}
   // --- queues -------------------------------------------------------------------------------------------------------
   virtual void queue_started(uint32_t index) = 0;
   virtual void queue_kicked(uint32_t index) = 0;
@@ -70,20 +76,26 @@ class RingDevice {
   virtual uint32_t in_flight(uint32_t index) const = 0;
   // The front-end switched the ring on or off (SET_VRING_ENABLE), started or not; a stop alone is no such change.
   virtual void queue_enabled(uint32_t index, bool enabled) { (void)index, (void)enabled; }
+  // The guest took its requests back, or the device ends: what the gate still holds of this queue never leaves. The
+  // device drops it from the lane; in_flight(index) then counts only what is on its way and will complete.
+  virtual void abandon_held(uint32_t index) = 0;
   virtual void lane_released() = 0;                       // the gate let go of something: drain the lane
   // ------------------------------------------------------------------------------------------------------------------
   EventLoop& loop() noexcept;
   GuestMemory& memory() noexcept;
   GateLane& lane() noexcept;
   SplitQueue& queue(uint32_t index) noexcept;
-  // Marks pages dirty, writes the used entry, removes the request from the pending list and inflight area; held back
-  // while the queue is suspended. Call notify(index) after a batch.
+  // Marks all writable pages of the chain dirty (whatever `written` says), writes the used entry, removes the request
+  // from the pending list and inflight area; held back while the queue is suspended. Call notify(index) after a batch.
   void complete(uint32_t index, uint16_t head, uint32_t written);
   void notify(uint32_t index);  // publishes and calls the guest if it wants to be called
   // Pops a chain, recording it (in order) as pending and in the inflight area. Reports a broken queue by itself.
   PopResult pop(uint32_t index, Chain& chain);
   // Puts back the newest `count` chains that were popped from this queue; they are pending no more.
   void unpop(uint32_t index, uint16_t count);
+  // The guest sent what cannot be answered (no place for a status, for example): reported, nothing more is popped until
+  // the queue is started again. For what a device finds wrong; pop() does it for what the ring finds wrong.
+  void break_queue(uint32_t index, const std::string& why);
   void emit(DeviceEvent event);
 
  private:
