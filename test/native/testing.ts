@@ -1,0 +1,23 @@
+import { createRequire } from 'node:module';
+
+/** System calls that Node has no name for (test/native/testing.cc). They block; every wait has a deadline. */
+export interface Testing {
+  memoryFile(name: string, sizeBytes: number): number;
+  /** The file, mapped shared; unmapped when the buffer is collected. */
+  map(fd: number, sizeBytes: number): ArrayBuffer;
+  eventFd(): number;
+  /** The eventfd's counter, 0 when the deadline passed first. */
+  readEvent(fd: number, timeoutMs: number): number;
+  writeEvent(fd: number): void;
+  socketPair(): [number, number];
+  /** Sends bytes with these descriptors, which stay the caller's; at most 253 (SCM_MAX_FD). */
+  sendMessage(fd: number, bytes: Uint8Array, fds: readonly number[]): number;
+  /** One read; null when the deadline passed first, no bytes at the end of the stream. */
+  receiveMessage(fd: number, maxBytes: number, timeoutMs: number): { bytes: Buffer; fds: number[] } | null;
+  /** A raw packet socket on an interface; with `vnetHeader` each frame is preceded by a virtio_net_hdr. */
+  packetSocket(interfaceName: string, vnetHeader: boolean): number;
+}
+
+const require = createRequire(import.meta.url);
+
+export const testing = require('../../../build/Release/kemari_testing.node') as Testing;
