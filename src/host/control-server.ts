@@ -1,0 +1,104 @@
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import { KemariError, errorToWire } from '../base/errors.js';
+import type { ControlReplies, ControlRequest } from './contract.js';
+import { readJsonLines, writeJsonLine } from './json-lines.js';
+
+type Verb = ControlRequest['verb'];
+
+/** What a domain does for each verb. What a handler throws becomes the error of the reply. */
+export type ControlHandlers = {
+  readonly [V in Verb]: (
+    request: Extract<ControlRequest, { verb: V }>,
+  ) => Promise<ControlReplies[V]> | ControlReplies[V];
+};
+
+/** Clients at a time; one more is closed at once. */
+export const CONNECTION_LIMIT = 64;
+
+/** Requests of one connection that wait for their reply; one more is refused. */
+export const PENDING_LIMIT = 16;
+
+/** The control socket of a domain: requests and replies of contract.ts as JSON lines, `{id, ...request}` and `{id, result | error}`. */
+export class ControlServer {
+  readonly #server: Server;
+  readonly #handlers: ControlHandlers;
+  readonly #sockets = new Set<Socket>();
+  readonly #replies = new Set<Promise<void>>();
+
+  private constructor(handlers: ControlHandlers) {
+    this.#handlers = handlers;
+    this.#server = createServer((socket) => {
+      this.#serve(socket);
+    });
+  }
+
+  /** Listens on `path`, which nobody else uses (the domain's lock is held). */
+  static async listen(path: string, handlers: ControlHandlers): Promise<ControlServer> {
+    const server = new ControlServer(handlers);
+    server.#server.listen(path);
+    await once(server.#server, 'listening');
+    return server;
+  }
+
+  /**
+   * Takes no more requests, sends the replies of those that run, then closes. A handler must not await it (its own reply
+   * would never be sent): `destroy` returns first, and its process then closes the server.
+   */
+  async close(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    for (const socket of this.#sockets) socket.pause();
+    await Promise.all(this.#replies);
+    for (const socket of this.#sockets) socket.end(() => socket.destroy());
+    await closed;
+  }
+
+  #serve(socket: Socket): void {
+    if (this.#sockets.size >= CONNECTION_LIMIT) {
+      socket.destroy();
+      return;
+    }
+    this.#sockets.add(socket);
+    let pending = 0;
+    // A client that goes away early is its own business; 'close' follows.
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.#sockets.delete(socket));
+    readJsonLines(
+      socket,
+      (value) => {
+        const reply = this.#reply(socket, value, ++pending > PENDING_LIMIT).finally(() => {
+          pending--;
+          this.#replies.delete(reply);
+        });
+        this.#replies.add(reply);
+      },
+      (error) => {
+        writeJsonLine(socket, { id: null, error: errorToWire(error) });
+        socket.end();
+      },
+    );
+  }
+
+  async #reply(socket: Socket, value: unknown, tooMany: boolean): Promise<void> {
+    const { id, verb } = (value ?? {}) as { id?: unknown; verb?: unknown };
+    try {
+      if (tooMany) {
+        throw new KemariError('KEMARI_TOO_MANY_REQUESTS', `more than ${PENDING_LIMIT} requests wait on one connection`);
+      }
+      const handler = this.#handlerOf(verb);
+      const result = await handler(value as never);
+      writeJsonLine(socket, { id, result });
+    } catch (error) {
+      writeJsonLine(socket, { id, error: errorToWire(error) });
+    }
+  }
+
+  #handlerOf(verb: unknown): ControlHandlers[Verb] {
+    if (typeof verb === 'string' && Object.hasOwn(this.#handlers, verb)) return this.#handlers[verb as Verb];
+    throw new KemariError(
+      'KEMARI_UNKNOWN_VERB',
+      `kemari-dm does not know the request ${JSON.stringify(verb)}; it knows ${Object.keys(this.#handlers).join(', ')}. ` +
+        'Its version is older or newer than that of the kemari command',
+    );
+  }
+}
