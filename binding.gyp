@@ -1,6 +1,6 @@
 {
   'target_defaults': {
-    'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")", '.'],
+    'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")", 'addon'],
     'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS', '_GNU_SOURCE'],
     'cflags!': ['-fno-exceptions'],
     'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++17', '-std=gnu++20'],

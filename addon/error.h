@@ -8,7 +8,8 @@
 
 namespace kemari {
 
-// A failure with a stable code (`KEMARI_...`). `error_number` and `system_call` are 0 and empty when no system call failed.
+// A failure with a stable code (`KEMARI_...`). `error_number` and `system_call` are 0 and empty when no system call
+// failed.
 class Error : public std::runtime_error {
  public:
   Error(std::string code, const std::string& message, int error_number = 0, std::string system_call = {});

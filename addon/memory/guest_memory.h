@@ -1,5 +1,5 @@
-// Guest RAM as a back-end sees it: regions that the front-end describes, mapped once a file however often and by however
-// many devices they are named.
+// Guest RAM as a back-end sees it: regions that the front-end describes, mapped once a file however often and by
+// however many devices they are named.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,8 @@ namespace kemari {
 // A RAM file (memfd) mapped whole, shared. One instance for each inode in the process: `map` returns the living one.
 class RamFile {
  public:
-  // Maps the file behind `fd`, which stays the caller's. Throws KEMARI_RAM_MAP when it is not a mappable file.
+  // Maps the file behind `fd`, which stays the caller's. Throws KEMARI_RAM_MAP when it is not a mappable file, or is
+  // not sealed against shrinking and cannot be: whoever shrinks it could end this process (SIGBUS).
   static std::shared_ptr<RamFile> map(int fd);
   ~RamFile();
 
@@ -26,6 +27,8 @@ class RamFile {
 
  private:
   RamFile(uint8_t* data, uint64_t size_bytes, uint64_t device, uint64_t inode);
+  RamFile(const RamFile&) = delete;
+  RamFile& operator=(const RamFile&) = delete;
   uint8_t* data_;
   uint64_t size_bytes_;
   uint64_t device_;
@@ -48,25 +51,31 @@ class GuestMemory {
  public:
   static constexpr size_t kMaxRegions = 509;  // VHOST_USER_MAX_RAM_SLOTS of QEMU
 
-  // Replaces all regions. Throws KEMARI_VHOST_USER_MEMORY for overlap, wrap-around or a region outside its file; the old
-  // table then stays.
+  // Replaces all regions. Throws KEMARI_VHOST_USER_MEMORY for overlap, wrap-around or a region outside its file; the
+  // old table then stays.
   void set(std::vector<MemoryRegion> regions);
   void add(MemoryRegion region);
   // Removes the region with these three values; throws KEMARI_VHOST_USER_MEMORY when there is none.
   void remove(uint64_t gpa, uint64_t size_bytes, uint64_t front_end_address);
-  void clear() noexcept { regions_.clear(); }
+  void clear() noexcept;
+  // Files that no region names any more stay mapped for requests in flight until this is called.
+  void release_retired() noexcept { retired_.clear(); }
 
   // The address of [gpa, gpa + length) here, or nullptr when it is not wholly inside one region. `length` 0 is refused.
   uint8_t* at_gpa(uint64_t gpa, uint64_t length) const noexcept;
   uint8_t* at_front_end(uint64_t address, uint64_t length) const noexcept;
 
-  // Marks [hva, hva + length), which at_gpa or at_front_end returned, as written by us.
+  // Marks [hva, hva + length), which at_gpa or at_front_end returned, as written by us; also where its region is gone
+  // since (the file is still guest memory). `length` may be 0.
   void mark_dirty(const uint8_t* hva, uint64_t length) const noexcept;
 
   std::span<const MemoryRegion> regions() const noexcept { return regions_; }
 
  private:
-  std::vector<MemoryRegion> regions_;  // by gpa, ascending
+  void replace(std::vector<MemoryRegion> regions);
+
+  std::vector<MemoryRegion> regions_;              // by gpa, ascending
+  std::vector<std::shared_ptr<RamFile>> retired_;  // at most kMaxRegions
 };
 
 }  // namespace kemari

@@ -9,6 +9,7 @@
 #include <mutex>
 
 struct io_uring;
+struct io_uring_sqe;
 
 namespace kemari {
 
@@ -20,24 +21,32 @@ class EventLoop {
   static std::unique_ptr<EventLoop> create(bool allow_io_uring);
   virtual ~EventLoop() = default;
 
-  // Watches `fd`, which stays the caller's, for input, and with `output_too` for becoming writable; the handler runs in
-  // run_once() for either. Ring thread only.
+  // Called once, on the ring thread, before its first run_once(): io_uring binds itself to that thread.
+  virtual void enter_thread() {}
+
+  // Watches `fd`, which stays the caller's, for input, end of file and errors, and with `output_too` for becoming
+  // writable; the handler runs in run_once() for either, at least once if the fd is ready already. Ring thread only (or
+  // before it started). After remove() the handler does not run any more, and the fd may be closed and its number used
+  // again at once. A handler may remove itself.
   virtual void add(int fd, Handler handler, bool output_too = false) = 0;
   virtual void remove(int fd) = 0;
 
-  // Submits what was queued, waits for at least one event (with `lock` released meanwhile, taken again before any handler
-  // runs) and handles all that are there.
+  // Submits what was queued, waits for at least one event (with `lock` released meanwhile, taken again before any
+  // handler runs) and handles all that are there.
   virtual void run_once(std::unique_lock<std::mutex>& lock) = 0;
 
-  // Runs `handler` once in the next run_once(), which then does not sleep but still lets go of the lock for a moment. For
-  // handlers that have more to do than is fair in one turn. Ring thread only.
+  // Runs `handler` once in the next run_once(), which then does not sleep but still lets go of the lock for a moment.
+  // For handlers that have more to do than is fair in one turn. Ring thread only.
   virtual void post(Handler handler) = 0;
 
-  // Makes run_once() return; any thread.
+  // Makes run_once() return, the running or the next one; any thread.
   virtual void wake() = 0;
 
-  // The ring to queue disk I/O on, or nullptr with epoll. Completions whose user_data is a Completion* are handed to it.
+  // The ring to queue disk I/O on, or nullptr with epoll. Completions whose user_data is a Completion* are handed to it
+  // in run_once(). user_data 0 is ignored; set nothing else.
   virtual io_uring* uring() noexcept { return nullptr; }
+  // A free entry of uring()'s submission queue; what fills it is submitted first where it is full. Ring thread only.
+  virtual io_uring_sqe* submission() { return nullptr; }
   struct Completion {
     virtual void completed(int result) = 0;  // result as in the CQE: bytes or -errno
    protected:

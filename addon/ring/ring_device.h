@@ -20,87 +20,164 @@
 
 namespace kemari {
 
+class DeviceQueue;
+class VhostUserSession;
+
 // What a device tells its owner (delivered to JavaScript as a message). `text` is for people.
 struct DeviceEvent {
+  // kStarted is sent once, when the first queue starts; a stop and restart by the hypervisor is no event.
   enum class Type : uint8_t { kStarted = 1, kDisconnected = 2, kProtocolError = 3, kQueueBroken = 4, kIoError = 5 };
   Type type;
   std::string code;  // KEMARI_... for errors
   std::string text;
 };
 
-// Locking. `mutex()` is held by the ring thread whenever it is not waiting; whoever else holds it has the thread parked:
-// rings, pending requests and the lane stand still. All protected virtuals run on the ring thread with the lock held.
+// A request that was popped and whose completion the guest has not seen.
+struct PendingRequest {
+  uint32_t queue;
+  uint16_t head;
+  bool held;  // at the gate
+};
+
+// Locking. `mutex()` is held by the ring thread whenever it is not waiting; whoever else holds it has the thread
+// parked: rings, pending requests and the lane stand still. Other threads take it through park(), which the ring thread
+// lets pass first. All virtuals run on the ring thread with the lock held, and so must every call of a protected
+// method.
+//
+// Life: construct, start(), stop(). The ring thread calls virtuals, so the most derived class calls stop() in its
+// destructor (asserted).
 class RingDevice {
  public:
   struct Options {
-    std::string name;            // for the thread's name and messages, e.g. "disk0"
-    UniqueFd socket;             // connected vhost-user socket, this side
-    OutputGate* gate;            // the domain's; outlives the device
+    std::string name;                  // for the thread's name and messages, e.g. "disk0"
+    UniqueFd socket;                   // connected vhost-user socket, this side
+    std::shared_ptr<OutputGate> gate;  // the domain's
     bool allow_io_uring = true;
     std::function<void(DeviceEvent)> on_event;  // called on the ring thread; must not block
   };
-  // A derived class calls stop() first thing in its destructor: its virtuals run until the thread has ended.
   virtual ~RingDevice();
+  RingDevice(const RingDevice&) = delete;
+  RingDevice& operator=(const RingDevice&) = delete;
 
   void start();  // starts the thread
-  void stop();   // completes or abandons what is in flight, ends the thread, closes the socket. Idempotent. Any thread.
+  // Drops what is held, abandons what is in flight (see abandon()), ends the thread, closes the socket. Blocks until
+  // done. Idempotent. Any thread but the ring's own.
+  void stop();
 
   std::mutex& mutex() noexcept { return mutex_; }
+  // Takes mutex() from another thread; the ring thread gives way.
+  std::unique_lock<std::mutex> park();
 
   // What GET_VRING_BASE does with requests in flight. Draining (default) answers after they completed, as the
-  // specification wants. Suspending answers at once: they stay pending, what completes meanwhile is published after the
-  // ring was started again at the same place; a ring that is started elsewhere (the guest reset it) is drained first.
+  // specification wants; behind a closed gate that is after their release. Suspending answers at once: they stay
+  // pending, what completes meanwhile is published after the ring was started again at the same place; a ring that is
+  // started elsewhere (the guest reset it) is drained first: held requests are dropped, completions discarded.
   void set_suspend_on_stop(bool suspend);
+
+  // Copies the bytes of all that is held (a cut). Parks the thread.
+  void freeze_held();
+  // Popped and not completed, per queue, oldest first. Parks the thread.
+  std::vector<PendingRequest> pending();
+
+  const std::string& name() const noexcept { return name_; }
 
  protected:
   explicit RingDevice(Options options);
 
   // --- what a device says of itself -------------------------------------------------------------------------------
-  virtual uint64_t device_features() const = 0;           // virtio device feature bits 0-23, without ring features
-  virtual uint32_t queue_count() const = 0;
-  virtual std::span<const uint8_t> config() const = 0;    // virtio configuration space
+  virtual uint64_t device_features() const = 0;  // virtio device feature bits 0-23, without ring features
+  virtual uint32_t queue_count() const = 0;      // in [1, kMaxQueues]; constant
+  // Virtio configuration space; empty: none is offered (VHOST_USER_PROTOCOL_F_CONFIG; QEMU wants none from a NIC).
+  virtual std::span<const uint8_t> config() const = 0;
   virtual bool set_config(uint32_t offset, std::span<const uint8_t> bytes) = 0;  // false: refused
+  // SET_FEATURES: virtio feature bits, those of the ring included. Repeated at each start of the device.
   virtual void features_acked(uint64_t features) = 0;
-  virtual void memory_changed() = 0;                      // the table of `memory()` is new
+  virtual void memory_changed() = 0;  // the table of `memory()` is new
   // --- the thread ---------------------------------------------------------------------------------------------------
   virtual void thread_started() {}  // once, before anything is served: the place to add to loop()
   virtual void thread_ending() {}   // once, after the last request is gone and before the loop goes
   // After every handler and completion of one run_once(), before the thread waits again: the place to batch.
   virtual void turn_ended() {}
+  // The device goes (stop(), or the front-end left): cancel what can be cancelled. Everything in flight must still
+  // reach complete(), which discards it; stop() waits for that.
+  virtual void abandon() {}
   // --- queues -------------------------------------------------------------------------------------------------------
+  // The queue runs (started and enabled): pop until kEmpty, then wait for queue_kicked(). Requests that a former life
+  // left over come first out of pop(), in their old order.
   virtual void queue_started(uint32_t index) = 0;
   virtual void queue_kicked(uint32_t index) = 0;
-  // Stop popping. In-flight requests of this queue: in_flight(index) tells how many remain; the base class waits for 0
-  // when draining.
+  // Stop popping; the queue is not running any more when this is called. Buffers that were popped for later use
+  // (receive buffers) are put back here with unpop(). Requests in flight go on and end in complete().
   virtual void queue_stopping(uint32_t index) = 0;
+  // Popped and neither held nor completed: what will still reach complete() by itself. Checked against the pending list
+  // where the base waits for 0.
   virtual uint32_t in_flight(uint32_t index) const = 0;
   // The front-end switched the ring on or off (SET_VRING_ENABLE), started or not; a stop alone is no such change.
   virtual void queue_enabled(uint32_t index, bool enabled) { (void)index, (void)enabled; }
   // The guest took its requests back, or the device ends: what the gate still holds of this queue never leaves. The
-  // device drops it from the lane; in_flight(index) then counts only what is on its way and will complete.
+  // device drops it from the lane and frees it; it must not complete() it, the base takes it off the pending list.
   virtual void abandon_held(uint32_t index) = 0;
-  virtual void lane_released() = 0;                       // the gate let go of something: drain the lane
+  virtual void lane_released() = 0;  // the gate let go of something: drain the lane with next_released()
   // ------------------------------------------------------------------------------------------------------------------
-  EventLoop& loop() noexcept;
-  GuestMemory& memory() noexcept;
-  GateLane& lane() noexcept;
+  EventLoop& loop() noexcept { return *loop_; }
+  GuestMemory& memory() noexcept { return memory_; }
+  GateLane& lane() noexcept { return *lane_; }
   SplitQueue& queue(uint32_t index) noexcept;
-  // Marks all writable pages of the chain dirty (whatever `written` says), writes the used entry, removes the request
-  // from the pending list and inflight area; held back while the queue is suspended. Call notify(index) after a batch.
-  void complete(uint32_t index, uint16_t head, uint32_t written);
-  void notify(uint32_t index);  // publishes and calls the guest if it wants to be called
+  // Started and enabled. Where false, pop() yields kEmpty.
+  bool running(uint32_t index) const noexcept;
+
   // Pops a chain, recording it (in order) as pending and in the inflight area. Reports a broken queue by itself.
   PopResult pop(uint32_t index, Chain& chain);
-  // Puts back the newest `count` chains that were popped from this queue; they are pending no more.
+  // Puts back the last `count` popped chains of this queue, none of them completed: nothing was done with them.
   void unpop(uint32_t index, uint16_t count);
+  // Ends a request in whatever state its queue is: marks the pages of the chain's writable segments dirty, writes the
+  // used entry (`written` in bytes) and takes the request off the pending list; keeps it while the queue is suspended;
+  // discards it where the guest took the queue away. The guest sees it after notify().
+  void complete(uint32_t index, uint16_t head, uint32_t written);
+  // The same where nothing but the first `written` bytes of the writable segments was touched: marks only those.
+  void complete_exact(uint32_t index, uint16_t head, uint32_t written);
   // The guest sent what cannot be answered (no place for a status, for example): reported, nothing more is popped until
   // the queue is started again. For what a device finds wrong; pop() does it for what the ring finds wrong.
   void break_queue(uint32_t index, const std::string& why);
+  // Publishes completed requests and calls the guest if it wants to be called. The base does it for every queue before
+  // the thread waits, so a device needs it only to be seen earlier.
+  void notify(uint32_t index);
   void emit(DeviceEvent event);
 
+  static constexpr uint32_t kMaxQueues = 64;
+
  private:
+  friend class VhostUserSession;
+
+  void run();
+  void settle();
+  void wait_until_idle(std::unique_lock<std::mutex>& lock);
+  void finish(uint32_t index, uint16_t head, uint32_t written, bool exact);
+  void kicked(uint32_t index);
+  void try_start(uint32_t index);
+  void begin(uint32_t index);
+  void update_running(uint32_t index);
+  void publish(DeviceQueue& queue);
+  void drop_held(uint32_t index);
+  void disconnect(DeviceEvent event);
+
+  std::string name_;
   std::mutex mutex_;
-  // ... the ring core's own
+  std::atomic<uint32_t> parkers_{0};
+  std::atomic<bool> lane_woken_{false};
+  std::atomic<bool> stopping_{false};
+  bool suspend_on_stop_ = false;
+  bool abandoned_ = false;
+  bool announced_ = false;
+  std::function<void(DeviceEvent)> on_event_;
+  std::shared_ptr<OutputGate> gate_;
+  GuestMemory memory_;
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<GateLane> lane_;
+  std::vector<std::unique_ptr<DeviceQueue>> queues_;  // made on the ring thread, before thread_started()
+  std::unique_ptr<VhostUserSession> session_;
+  std::mutex life_mutex_;  // start() and stop()
+  std::thread thread_;
 };
 
 }  // namespace kemari

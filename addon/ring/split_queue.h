@@ -38,7 +38,7 @@ enum class PopResult : uint8_t { kChain = 1, kEmpty = 2, kBroken = 3 };
 
 class SplitQueue {
  public:
-  static constexpr uint16_t kMaxSize = 1024;             // largest queue we offer; power of two
+  static constexpr uint16_t kMaxSize = 1024;               // largest queue we offer; power of two
   static constexpr uint32_t kMaxChainSegments = 1024 + 2;  // longer chains break the queue
   static constexpr uint64_t kMaxChainBytes = 64ull << 20;  // more in one chain breaks the queue
 
@@ -52,14 +52,18 @@ class SplitQueue {
   void set_features(bool indirect, bool event_idx) noexcept;
   // Start position: next entry of the avail ring to pop. The used index is read from guest memory.
   void set_base(uint16_t last_avail_index);
+  // Throws KEMARI_VHOST_USER_RING when size or addresses are missing.
   void start();
-  // Forgets the translation; returns last_avail_index, for GET_VRING_BASE.
+  // Ends popping; returns last_avail_index, for GET_VRING_BASE. push_used() and publish() work until start().
   uint16_t stop() noexcept;
   bool started() const noexcept { return started_; }
 
-  // Takes the next chain. kBroken: the guest broke the rules; `fault()` says which, and the queue pops nothing more until
-  // it is started again.
+  // Takes the next chain. kBroken: the guest broke the rules; `fault()` says which, and the queue pops nothing more
+  // until it is started again.
   PopResult pop(Chain& chain);
+  // Reads the chain that starts at `head` without taking it from the avail ring: a request of a former life of the
+  // queue.
+  PopResult take(uint16_t head, Chain& chain);
   // Puts back the last `count` popped chains (nothing was done with them).
   void unpop(uint16_t count) noexcept;
   // Writes one used entry; visible to the guest after publish(). Marks the ring's page dirty. `written` in bytes.
@@ -78,15 +82,16 @@ class SplitQueue {
 
  private:
   PopResult break_queue(std::string why);
+  PopResult read_chain(uint16_t head, Chain& chain);
   const GuestMemory& memory_;
   uint16_t size_ = 0;
   bool started_ = false;
   bool indirect_ = false;
   bool event_idx_ = false;
   uint16_t last_avail_ = 0;
-  uint16_t used_ = 0;             // next used entry to write
-  uint16_t published_ = 0;        // used index the guest sees
-  uint16_t signalled_used_ = 0;   // used index at the last call, for EVENT_IDX
+  uint16_t used_ = 0;            // next used entry to write
+  uint16_t published_ = 0;       // used index the guest sees
+  uint16_t signalled_used_ = 0;  // used index at the last call, for EVENT_IDX
   bool signalled_valid_ = false;
   uint8_t* descriptors_ = nullptr;
   uint8_t* available_ = nullptr;

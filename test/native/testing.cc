@@ -44,7 +44,7 @@ bool wait_for(Napi::Env env, int fd, short events, int timeout_ms) {
 
 // memfd(name: string, sizeBytes: number): fd
 Napi::Value memory_file(const Napi::CallbackInfo& info) {
-  const int fd = memfd_create(info[0].As<Napi::String>().Utf8Value().c_str(), MFD_CLOEXEC);
+  const int fd = memfd_create(info[0].As<Napi::String>().Utf8Value().c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) throw_errno(info.Env(), "memfd_create");
   if (ftruncate(fd, info[1].As<Napi::Number>().Int64Value()) != 0) {
     close(fd);

@@ -1,0 +1,90 @@
+// What every vhost-user device is to JavaScript. A class for a device derives from RingDeviceObject<itself>, constructs
+// its RingDevice in its constructor, hands it to adopt(), and defines itself with define(), adding its own methods.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "napi_error.h"
+#include "napi_event.h"
+#include "napi_gate.h"
+#include "napi_options.h"
+#include "ring/ring_device.h"
+
+namespace kemari {
+
+// The device while it is open, and how it is closed off the JavaScript thread. Shared by the object and its close job.
+class DeviceHandle {
+ public:
+  DeviceHandle(std::shared_ptr<RingDevice> device, std::shared_ptr<EventChannel> events);
+  ~DeviceHandle();  // stops the device
+
+  RingDevice& device() noexcept { return *device_; }
+  // A promise for the end of the device's thread; the same work once however often it is called.
+  static Napi::Promise close(Napi::Env env, std::shared_ptr<DeviceHandle> handle);
+  Napi::Array pending(Napi::Env env);
+
+ private:
+  friend class DeviceCloser;
+  std::shared_ptr<RingDevice> device_;
+  std::shared_ptr<EventChannel> events_;
+};
+
+// The options that all devices share: name, socketFd (which belongs to the device from here on, also when construction
+// fails later), gate, onEvent.
+struct CommonOptions {
+  RingDevice::Options device;
+  std::shared_ptr<EventChannel> events;
+};
+CommonOptions common_options(Napi::Env env, const Napi::Object& options);
+
+template <typename Self>
+class RingDeviceObject : public Napi::ObjectWrap<Self> {
+ public:
+  explicit RingDeviceObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Self>(info) {}
+
+ protected:
+  using Wrap = Napi::ObjectWrap<Self>;
+
+  // Starts the device. The object lives until close() even if JavaScript forgets it.
+  void adopt(std::shared_ptr<RingDevice> device, std::shared_ptr<EventChannel> events) {
+    handle_ = std::make_shared<DeviceHandle>(std::move(device), std::move(events));
+    handle_->device().start();
+    this->Ref();
+  }
+
+  // Exports the class `name` with the methods of every device and `own` ones.
+  static void define(Napi::Env env, Napi::Object exports, const char* name,
+                     std::vector<Napi::ClassPropertyDescriptor<Self>> own) {
+    own.push_back(Wrap::InstanceMethod("close", &Self::close));
+    own.push_back(Wrap::InstanceMethod("setSuspendOnStop", &Self::set_suspend_on_stop));
+    own.push_back(Wrap::InstanceMethod("freezeHeld", &Self::freeze_held));
+    own.push_back(Wrap::InstanceMethod("pending", &Self::pending));
+    exports.Set(name, Wrap::DefineClass(env, name, own));
+  }
+
+ public:
+  Napi::Value close(const Napi::CallbackInfo& info) {
+    if (std::exchange(referenced_, false)) this->Unref();
+    return DeviceHandle::close(info.Env(), handle_);
+  }
+  Napi::Value set_suspend_on_stop(const Napi::CallbackInfo& info) {
+    handle_->device().set_suspend_on_stop(info[0].ToBoolean().Value());
+    return info.Env().Undefined();
+  }
+  Napi::Value freeze_held(const Napi::CallbackInfo& info) {
+    handle_->device().freeze_held();
+    return info.Env().Undefined();
+  }
+  Napi::Value pending(const Napi::CallbackInfo& info) { return handle_->pending(info.Env()); }
+
+ private:
+  std::shared_ptr<DeviceHandle> handle_;
+  bool referenced_ = true;
+};
+
+}  // namespace kemari
