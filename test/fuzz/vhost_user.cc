@@ -1,0 +1,316 @@
+// Fuzz target: the vhost-user back-end against a front-end and a guest that the input plays. The device behind it is
+// trivial: it answers every chain, some at once, some a turn later, some through the output gate.
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "guest.h"
+#include "ring/ring_device.h"
+
+namespace kemari::fuzz {
+namespace {
+
+constexpr uint32_t kQueues = 2;
+constexpr uint16_t kQueueSize = 16;
+constexpr size_t kMaxMessages = 64;  // their replies fit into the socket's buffer, unread
+constexpr auto kHang = std::chrono::seconds(8);
+
+// What the device tells its owner; the input is used up once it says that the connection has ended.
+class Ending {
+ public:
+  void on_event(const DeviceEvent& event) {
+    if (event.type != DeviceEvent::Type::kDisconnected && event.type != DeviceEvent::Type::kProtocolError) return;
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+  void wait() {
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_for(lock, kHang, [this] { return ended_; })) return;
+    std::fprintf(stderr, "the device did not notice that its front-end went away\n");
+    std::abort();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ended_ = false;
+};
+
+class TrivialDevice final : public RingDevice {
+ public:
+  explicit TrivialDevice(Options options) : RingDevice(std::move(options)) {}
+  ~TrivialDevice() override { stop(); }
+
+ private:
+  struct Request {
+    Chain chain;
+    Outbound outbound{};
+  };
+
+  uint64_t device_features() const override { return 0xff; }
+  uint32_t queue_count() const override { return kQueues; }
+  std::span<const uint8_t> config() const override { return config_; }
+  bool set_config(uint32_t offset, std::span<const uint8_t> bytes) override {
+    if (offset > config_.size() || bytes.size() > config_.size() - offset) return false;
+    std::copy(bytes.begin(), bytes.end(), config_.begin() + offset);
+    return true;
+  }
+  void features_acked(uint64_t) override {}
+  void memory_changed() override {}
+  void queue_started(uint32_t index) override { queue_kicked(index); }
+  void queue_kicked(uint32_t index) override {
+    for (;;) {
+      auto request = std::make_unique<Request>();
+      if (pop(index, request->chain) != PopResult::kChain) break;
+      take(index, std::move(request));
+    }
+    notify(index);
+  }
+  void take(uint32_t index, std::unique_ptr<Request> request) {
+    switch (request->chain.head % 3) {
+      case 0:
+        return finish(index, *request);
+      case 1:
+        later_[index].push_back(std::move(request));
+        return loop().post([this, index] { finish_later(index); });
+      default:
+        request->outbound.kind = OutboundKind::kDiskWrite;
+        for (const Segment& segment : request->chain.readable) {
+          request->outbound.bytes.push_back({segment.hva, segment.length});
+        }
+        if (lane().admit(request->outbound)) return finish(index, *request);
+        held_[index].push_back(std::move(request));
+    }
+  }
+  void finish(uint32_t index, const Request& request) {
+    for (const Segment& segment : request.chain.writable) std::memset(segment.hva, 0x5a, segment.length);
+    complete(index, request.chain.head, static_cast<uint32_t>(request.chain.writable_bytes()));
+  }
+  void finish_later(uint32_t index) {
+    auto& requests = later_[index];
+    if (requests.empty()) return;
+    while (!requests.empty()) {
+      finish(index, *requests.front());
+      requests.pop_front();
+    }
+    notify(index);
+  }
+  void queue_stopping(uint32_t) override {}
+  uint32_t in_flight(uint32_t index) const override {
+    return static_cast<uint32_t>(later_[index].size() + held_[index].size());
+  }
+  void abandon_held(uint32_t index) override {
+    for (const auto& request : held_[index]) lane().drop(request->outbound);
+    held_[index].clear();
+  }
+  void lane_released() override {
+    while (Outbound* released = lane().next_released()) {
+      for (uint32_t index = 0; index < kQueues; ++index) {
+        auto& requests = held_[index];
+        const auto it = std::find_if(requests.begin(), requests.end(),
+                                     [released](const auto& request) { return &request->outbound == released; });
+        if (it == requests.end()) continue;
+        finish(index, **it);
+        requests.erase(it);
+        notify(index);
+        break;
+      }
+    }
+  }
+
+  std::vector<uint8_t> config_ = std::vector<uint8_t>(32);
+  std::deque<std::unique_ptr<Request>> later_[kQueues];
+  std::deque<std::unique_ptr<Request>> held_[kQueues];
+};
+
+// The front-end: owns the socket's other end and the descriptors that it sends.
+class FrontEnd {
+ public:
+  FrontEnd(int socket, int ram) : socket_(socket), ram_(ram) {}
+
+  void send(std::span<const uint8_t> bytes, uint8_t descriptors) {
+    if (bytes.empty() || ++sent_ > kMaxMessages) return;
+    std::vector<int> fds;
+    for (int i = 0; i < (descriptors & 15); ++i) fds.push_back((descriptors & 16) != 0 ? ram_ : kick_.get());
+    iovec vector{const_cast<uint8_t*>(bytes.data()), bytes.size()};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * 16)] = {};
+    msghdr message{};
+    message.msg_iov = &vector;
+    message.msg_iovlen = 1;
+    if (!fds.empty()) {
+      message.msg_control = control;
+      message.msg_controllen = CMSG_SPACE(sizeof(int) * fds.size());
+      cmsghdr* header = CMSG_FIRSTHDR(&message);
+      header->cmsg_level = SOL_SOCKET;
+      header->cmsg_type = SCM_RIGHTS;
+      header->cmsg_len = CMSG_LEN(sizeof(int) * fds.size());
+      std::memcpy(CMSG_DATA(header), fds.data(), sizeof(int) * fds.size());
+    }
+    static_cast<void>(sendmsg(socket_, &message, MSG_NOSIGNAL));  // the device may have closed by now: its right
+  }
+
+  void message(uint32_t request, std::vector<uint8_t> payload, uint8_t descriptors, uint32_t flags = 1,
+               int32_t size_lie = 0) {
+    std::vector<uint8_t> bytes(12);
+    const uint32_t header[3] = {request, flags, static_cast<uint32_t>(payload.size()) + size_lie};
+    std::memcpy(bytes.data(), header, sizeof header);
+    bytes.insert(bytes.end(), payload.begin(), payload.end());
+    send(bytes, descriptors);
+  }
+
+  void kick() {
+    const uint64_t one = 1;
+    static_cast<void>(!write(kick_.get(), &one, sizeof one));
+  }
+
+ private:
+  int socket_;
+  int ram_;
+  UniqueFd kick_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  size_t sent_ = 0;
+};
+
+template <typename... T>
+std::vector<uint8_t> pack(T... values) {
+  std::vector<uint8_t> bytes;
+  const auto append = [&bytes](auto value) {
+    const auto* raw = reinterpret_cast<const uint8_t*>(&value);
+    bytes.insert(bytes.end(), raw, raw + sizeof value);
+  };
+  (append(values), ...);
+  return bytes;
+}
+
+std::vector<uint8_t> memory_table() {
+  return pack(uint32_t{2}, uint32_t{0}, uint64_t{0}, kHalfBytes, kFrontEndBase, uint64_t{0}, kHighGpa, kHalfBytes,
+              kFrontEndBase + kHighGpa, kHalfBytes);
+}
+
+std::vector<uint8_t> queue_addresses(uint32_t index) {
+  return pack(index, uint32_t{0}, kFrontEndBase + kDescriptorGpa, kFrontEndBase + kUsedGpa,
+              kFrontEndBase + kAvailableGpa, uint64_t{0});
+}
+
+void set_up(FrontEnd& front_end) {
+  front_end.message(2, pack(uint64_t{0x1700000ff}), 0);  // SET_FEATURES: VERSION_1 and all that the ring has
+  front_end.message(16, pack(uint64_t{0x9209}), 0);      // SET_PROTOCOL_FEATURES
+  front_end.message(5, memory_table(), 2 | 16);
+  front_end.message(8, pack(uint32_t{0}, uint32_t{kQueueSize}), 0);
+  front_end.message(10, pack(uint32_t{0}, uint32_t{0}), 0);
+  front_end.message(9, queue_addresses(0), 0);
+  front_end.message(13, pack(uint64_t{0}), 1);
+  front_end.message(12, pack(uint64_t{0}), 1);
+  front_end.message(18, pack(uint32_t{0}, uint32_t{1}), 0);
+}
+
+std::vector<uint8_t> payload_of(Input& input, uint8_t shape) {
+  const uint32_t index = shape >> 6;
+  switch (shape & 15) {
+    case 0:
+      return pack(index, uint32_t{input.word()});
+    case 1:
+      return pack(uint64_t{index} | (uint64_t{input.byte() & 1u} << 8));
+    case 2:
+      return queue_addresses(index);
+    case 3:
+      return memory_table();
+    case 4: {  // a region, nearly as it should be
+      const bool high = (shape & 16) != 0;
+      return pack(uint64_t{0}, high ? kHighGpa : uint64_t{input.byte() & 1u}, uint64_t{kHalfBytes} + (input.byte() & 1),
+                  kFrontEndBase + (high ? kHighGpa : 0), high ? kHalfBytes : uint64_t{0});
+    }
+    case 5:
+      return pack(uint64_t{input.word()}, uint64_t{0}, uint16_t{input.byte()}, uint16_t{input.byte()}, uint32_t{0});
+    case 6:
+      return pack(uint32_t{input.byte()}, uint32_t{input.byte()}, uint32_t{0}, uint64_t{0});
+    case 7:
+      return pack(input.take<uint64_t>());
+    case 8: {  // a memory table with one bit turned over
+      auto table = memory_table();
+      table[input.byte() % table.size()] ^= static_cast<uint8_t>(1 << (input.byte() & 7));
+      return table;
+    }
+    case 9: {
+      auto addresses = queue_addresses(index);
+      addresses[input.byte() % addresses.size()] ^= static_cast<uint8_t>(1 << (input.byte() & 7));
+      return addresses;
+    }
+    default: {
+      const auto bytes = input.take_bytes(input.byte());
+      return {bytes.begin(), bytes.end()};
+    }
+  }
+}
+
+void step(FrontEnd& front_end, RamFile& file, OutputGate& gate, Input& input) {
+  const uint8_t operation = input.byte();
+  switch (operation & 7) {
+    case 0: {
+      const auto bytes = input.take_bytes(input.byte());
+      return front_end.send(bytes, operation >> 3);
+    }
+    case 1:
+      return write_descriptor(file, input, kDescriptorGpa, input.byte());
+    case 2: {  // offer a head
+      const uint16_t index = input.word();
+      poke(file, kAvailableGpa + 4 + 2 * (index % kQueueSize), uint16_t{input.byte()});
+      poke(file, kAvailableGpa + 2, static_cast<uint16_t>(index + 1));
+      return front_end.kick();
+    }
+    case 3:
+      return (operation & 8) != 0 ? gate.close() : gate.open();
+    default: {
+      const uint32_t request = input.byte() % 44;
+      const uint8_t shape = input.byte();
+      const uint32_t flags = (operation & 16) != 0 ? input.take<uint32_t>() : (operation & 8) != 0 ? 9 : 1;
+      const uint8_t descriptors = input.byte() & 31;
+      const int32_t size_lie = (operation & 0xe0) == 0xe0 ? static_cast<int8_t>(input.byte()) : 0;
+      return front_end.message(request, payload_of(input, shape), descriptors, flags, size_lie);
+    }
+  }
+}
+
+void run(Input input) {
+  static const UniqueFd ram = make_ram_fd();
+  static const std::shared_ptr<RamFile> file = RamFile::map(ram.get());
+  std::memset(file->data(), 0, file->size_bytes());
+  int sockets[2];
+  KEMARI_ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
+  const UniqueFd front_end_side(sockets[0]);
+  const uint8_t shape = input.byte();
+  OutputGate gate;
+  if ((shape & 2) != 0) gate.close();
+  Ending ending;
+  TrivialDevice device({.name = "fuzz",
+                        .socket = UniqueFd(sockets[1]),
+                        .gate = &gate,
+                        .allow_io_uring = (shape & 0x30) == 0x30,
+                        .on_event = [&ending](const DeviceEvent& event) { ending.on_event(event); }});
+  device.set_suspend_on_stop((shape & 4) != 0);
+  device.start();
+  FrontEnd front_end(front_end_side.get(), ram.get());
+  if ((shape & 1) != 0) set_up(front_end);
+  while (!input.empty()) step(front_end, *file, gate, input);
+  shutdown(front_end_side.get(), SHUT_WR);
+  gate.open();  // a queue that drains must not wait for us for ever
+  ending.wait();
+  device.stop();
+}
+
+}  // namespace
+}  // namespace kemari::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  kemari::fuzz::run(kemari::fuzz::Input(data, size));
+  return 0;
+}
