@@ -1,0 +1,37 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import type { Stand } from './stand.js';
+import { until } from './until.js';
+
+let next = 0;
+
+/** Starts nbdkit with these arguments on a socket of the stand; it ends with the stand. Returns its URI. */
+export async function startNbdkit(stand: Stand, args: readonly string[]): Promise<string> {
+  return (await startNbdkitServer(stand, args)).uri;
+}
+
+export async function startNbdkitServer(
+  stand: Stand,
+  args: readonly string[],
+): Promise<{ readonly uri: string; readonly process: ChildProcess; readonly exited: Promise<void> }> {
+  next += 1;
+  const socket = stand.file(`nbd${next}.sock`);
+  const server = spawn('nbdkit', ['--foreground', '--exit-with-parent', '--unix', socket, ...args], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const exited = new Promise<void>((resolve) => {
+    server.once('exit', () => {
+      resolve();
+    });
+    server.once('error', () => {
+      resolve();
+    });
+  });
+  stand.onClose(async () => {
+    server.kill('SIGKILL');
+    await exited;
+  });
+  await until(() => existsSync(socket) || server.exitCode !== null, 'nbdkit listens');
+  if (server.exitCode !== null) throw new Error(`nbdkit ${args.join(' ')} ended with ${server.exitCode}`);
+  return { uri: `nbd+unix:///?socket=${socket}`, process: server, exited };
+}
