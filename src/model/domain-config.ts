@@ -7,12 +7,12 @@ export interface DomainConfig {
   readonly machine: MachineType;
   /** `auto` uses KVM where a probe shows that it runs guests, TCG else. */
   readonly accel: 'auto' | 'kvm' | 'tcg';
-  /** QEMU's CPU model. */
+  /** QEMU's CPU model; `max` (default) is the host's CPU with KVM, all that is emulated with TCG. */
   readonly cpu: string;
   readonly memoryBytes: number;
   readonly vcpus: number;
   readonly boot: BootConfig;
-  /** In guest order; the index is the disk's place (0 is the first). */
+  /** In the order of their vdev, which is the guest's order: the index is the disk's place (0 is the first). */
   readonly disks: readonly DiskConfig[];
   readonly vifs: readonly VifConfig[];
   readonly onPoweroff: EndAction;
@@ -58,7 +58,7 @@ export type DiskTarget =
 export interface VifConfig {
   /** Lower case, colons. From the file, or derived from the domain's name and the place in the list (00:16:3e:...). */
   readonly mac: string;
-  /** Bridge the tap is put on; undefined: on none. */
+  /** Bridge the tap is put on (`xenbr0` where the file names none, as in xl); undefined: on none (`bridge=none`). */
   readonly bridge: string | undefined;
   /** Name of the tap on the host; undefined: `vif<domid>.<index>`. */
   readonly vifname: string | undefined;
