@@ -5,6 +5,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <vector>
 
 namespace kemari {
@@ -21,6 +23,7 @@ struct PageRange {
 // used entry is published; the publishing store has release order, so whoever sees the completion sees the mark.
 class DirtyBitmap {
  public:
+  // Throws KEMARI_RAM_MAP when there is no memory for it.
   explicit DirtyBitmap(uint64_t size_bytes);
 
   // Marks every page that [offset, offset + length) touches. Offsets outside the file are our own mistake (asserted).
@@ -32,8 +35,13 @@ class DirtyBitmap {
   uint64_t count() const noexcept;
 
  private:
+  struct FreeWords {
+    void operator()(std::atomic<uint64_t>* words) const noexcept { std::free(words); }
+  };
+
   uint64_t page_count_;
-  std::vector<std::atomic<uint64_t>> words_;
+  uint64_t word_count_;
+  std::unique_ptr<std::atomic<uint64_t>[], FreeWords> words_;  // pages of it appear as they are touched
 };
 
 }  // namespace kemari

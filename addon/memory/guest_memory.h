@@ -16,6 +16,8 @@ namespace kemari {
 // A RAM file (memfd) mapped whole, shared. One instance for each inode in the process: `map` returns the living one.
 class RamFile {
  public:
+  static constexpr uint64_t kMaxBytes = 4ull << 40;
+
   // Maps the file behind `fd`, which stays the caller's. Throws KEMARI_RAM_MAP when it is not a mappable file, or is
   // not sealed against shrinking and cannot be: whoever shrinks it could end this process (SIGBUS).
   static std::shared_ptr<RamFile> map(int fd);
@@ -57,12 +59,18 @@ class GuestMemory {
   void add(MemoryRegion region);
   // Removes the region with these three values; throws KEMARI_VHOST_USER_MEMORY when there is none.
   void remove(uint64_t gpa, uint64_t size_bytes, uint64_t front_end_address);
-  void clear() noexcept;
-  // Files that no region names any more stay mapped for requests in flight until this is called.
+  // Files that no region names any more stay mapped, for requests in flight, until this is called.
   void release_retired() noexcept { retired_.clear(); }
+  // Forgets all regions, mappings included: nothing may be in flight.
+  void clear() noexcept {
+    regions_.clear();
+    retired_.clear();
+  }
 
   // The address of [gpa, gpa + length) here, or nullptr when it is not wholly inside one region. `length` 0 is refused.
   uint8_t* at_gpa(uint64_t gpa, uint64_t length) const noexcept;
+  // The part of [gpa, gpa + length) that lies in the region of its first byte; empty when that is in none.
+  std::span<uint8_t> prefix_at_gpa(uint64_t gpa, uint64_t length) const noexcept;
   uint8_t* at_front_end(uint64_t address, uint64_t length) const noexcept;
 
   // Marks [hva, hva + length), which at_gpa or at_front_end returned, as written by us; also where its region is gone

@@ -75,14 +75,17 @@ class SplitQueue {
   void set_kicks_wanted(bool wanted) noexcept;
   bool empty() const noexcept;
 
+  // From here on every pop() yields kBroken, until start(). Returns kBroken.
+  PopResult break_queue(std::string why);
+
   uint16_t size() const noexcept { return size_; }
   uint16_t last_available_index() const noexcept { return last_avail_; }
   uint16_t used_index() const noexcept { return used_; }
   const std::string& fault() const noexcept { return fault_; }
 
  private:
-  PopResult break_queue(std::string why);
   PopResult read_chain(uint16_t head, Chain& chain);
+  bool append(uint64_t gpa, uint32_t length, bool writable, Chain& chain);
   const GuestMemory& memory_;
   uint16_t size_ = 0;
   bool started_ = false;
