@@ -1,0 +1,100 @@
+// Where a disk's bytes go: a file or block device through io_uring or threads, or an NBD export. The disk device knows
+// virtio, a back-end knows its storage, and a BlockRequest is all that passes between them.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ring/disk/bounce_pool.h"
+#include "ring/disk/worker_pool.h"
+#include "ring/event_loop.h"
+
+namespace kemari {
+
+// What the storage is and can. All sizes are bytes; block sizes are powers of two of at least 512.
+struct BlockGeometry {
+  uint64_t size_bytes = 0;
+  uint32_t logical_block_bytes = 512;    // requests that are not multiples of it fail
+  uint32_t physical_block_bytes = 4096;  // what is cheap to write
+  uint32_t optimal_io_bytes = 0;         // 0: not known
+  uint32_t discard_granularity_bytes = 4096;
+  bool read_only = false;
+  bool can_flush = true;  // false: completed writes are as durable as they get
+  bool can_discard = false;
+  bool can_write_zeroes = false;
+};
+
+enum class BlockOperation : uint8_t { kRead = 1, kWrite = 2, kFlush = 3, kDiscard = 4, kWriteZeroes = 5 };
+
+class BlockBackend;
+
+// One request to the storage. The owner keeps it alive and its memory in place until it was handed back.
+struct BlockRequest : EventLoop::Completion, WorkerPool::Job {
+  BlockOperation operation = BlockOperation::kRead;
+  bool unmap = false;          // kWriteZeroes: the range may be deallocated
+  bool write_through = false;  // durable before it is done, without a later flush
+  uint64_t offset = 0;         // bytes, a multiple of kSectorBytes
+  uint64_t length = 0;         // bytes; for reads and writes the sum of `data`
+  std::vector<iovec> data;     // the back-end consumes it
+
+  // --- the back-end's own while it has the request ---
+  BlockBackend* backend = nullptr;
+  uint64_t done = 0;               // bytes finished
+  uint64_t piece = 0;              // bytes of the step under way
+  BounceBuffer* bounce = nullptr;  // set while the bytes go through a buffer of ours
+  uint32_t retries = 0;            // of the step under way
+  int error = 0;                   // errno of a step that ended elsewhere
+
+  void completed(int result) override;  // io_uring
+  void run() override;                  // on a worker
+  void done_running() override;
+};
+
+// Who gets requests back. Called on the ring thread with the device's lock held, also from within submit().
+class BlockClient {
+ public:
+  // `error` is 0 or an errno. `request` is the client's again.
+  virtual void finished(BlockRequest& request, int error) = 0;
+  // Something about the storage as a whole that people should know (a lost or regained server).
+  virtual void storage_event(const std::string& text) = 0;
+
+ protected:
+  ~BlockClient() = default;
+};
+
+// All calls on the ring thread with the device's lock held, except the constructor, engine() and geometry().
+class BlockBackend {
+ public:
+  virtual ~BlockBackend() = default;
+  virtual const char* engine() const noexcept = 0;  // as in DiskStats
+  virtual const BlockGeometry& geometry() const noexcept = 0;
+
+  virtual void attach(EventLoop& loop, BlockClient& client) = 0;
+  virtual void abandon() {}   // the device ends: what waits for something that may never come fails now
+  virtual void detach() = 0;  // nothing is in flight any more
+
+  // Takes a request over; it comes back through BlockClient::finished(). System calls are left to the loop's next turn
+  // where that is possible, so that requests of one turn go out together.
+  virtual void submit(BlockRequest& request) = 0;
+
+  // The step that was under way for `request` ended; `result` is bytes or -errno.
+  virtual void stepped(BlockRequest& request, int result) = 0;
+
+  // A step on a worker thread, without the device's lock; sets `request.error`.
+  virtual void work(BlockRequest& request) = 0;
+};
+
+inline void BlockRequest::completed(int result) {
+  backend->stepped(*this, result);
+}
+inline void BlockRequest::run() {
+  backend->work(*this);
+}
+inline void BlockRequest::done_running() {
+  backend->stepped(*this, -error);
+}
+
+}  // namespace kemari

@@ -1,0 +1,37 @@
+// One connection to an NBD server, negotiated. Disks use it asynchronously; only connecting blocks.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+
+#include "ring/disk/block_backend.h"
+
+struct nbd_handle;
+
+namespace kemari {
+
+class NbdConnection {
+ public:
+  // Connects and negotiates within `timeout`; gives up early when `stopped` says so (asked a few times a second).
+  // Throws KEMARI_NBD_CONNECT. (A name look-up is the C library's and may take longer.)
+  NbdConnection(const std::string& uri, std::chrono::milliseconds timeout, const std::function<bool()>& stopped);
+  ~NbdConnection();
+  NbdConnection(const NbdConnection&) = delete;
+  NbdConnection& operator=(const NbdConnection&) = delete;
+
+  nbd_handle* handle() const noexcept { return handle_; }
+  const BlockGeometry& geometry() const noexcept { return geometry_; }
+  uint64_t max_request_bytes() const noexcept { return max_request_bytes_; }
+  bool can_fua() const noexcept { return can_fua_; }
+
+ private:
+  void connect(const std::string& uri, std::chrono::milliseconds timeout, const std::function<bool()>& stopped);
+  void measure(const std::string& uri);
+  nbd_handle* handle_;
+  BlockGeometry geometry_;
+  uint64_t max_request_bytes_ = 0;
+  bool can_fua_ = false;
+};
+
+}  // namespace kemari
