@@ -2,6 +2,8 @@
 #include <liburing.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdint>
@@ -66,8 +68,10 @@ class UringLoop final : public EventLoop {
 
   void enter_thread() override {
     if (!std::exchange(disabled_, false)) return;
-    const int result = io_uring_enable_rings(&ring_);
-    if (result != 0) fail_errno("KEMARI_EVENT_LOOP", "io_uring_register", "cannot enable the ring", -result);
+    // The shared liburing of Debian 12 does not export io_uring_enable_rings(), though its header has it.
+    if (syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) != 0) {
+      fail_errno("KEMARI_EVENT_LOOP", "io_uring_register", "cannot enable the ring");
+    }
   }
 
   void add(int fd, Handler handler, bool output_too) override {
