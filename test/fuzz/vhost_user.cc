@@ -106,9 +106,7 @@ class TrivialDevice final : public RingDevice {
     notify(index);
   }
   void queue_stopping(uint32_t) override {}
-  uint32_t in_flight(uint32_t index) const override {
-    return static_cast<uint32_t>(later_[index].size() + held_[index].size());
-  }
+  uint32_t in_flight(uint32_t index) const override { return static_cast<uint32_t>(later_[index].size()); }
   void abandon_held(uint32_t index) override {
     for (const auto& request : held_[index]) lane().drop(request->outbound);
     held_[index].clear();
@@ -288,21 +286,21 @@ void run(Input input) {
   KEMARI_ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
   const UniqueFd front_end_side(sockets[0]);
   const uint8_t shape = input.byte();
-  OutputGate gate;
-  if ((shape & 2) != 0) gate.close();
+  const auto gate = std::make_shared<OutputGate>();
+  if ((shape & 2) != 0) gate->close();
   Ending ending;
   TrivialDevice device({.name = "fuzz",
                         .socket = UniqueFd(sockets[1]),
-                        .gate = &gate,
+                        .gate = gate,
                         .allow_io_uring = (shape & 0x30) == 0x30,
                         .on_event = [&ending](const DeviceEvent& event) { ending.on_event(event); }});
   device.set_suspend_on_stop((shape & 4) != 0);
   device.start();
   FrontEnd front_end(front_end_side.get(), ram.get());
   if ((shape & 1) != 0) set_up(front_end);
-  while (!input.empty()) step(front_end, *file, gate, input);
+  while (!input.empty()) step(front_end, *file, *gate, input);
   shutdown(front_end_side.get(), SHUT_WR);
-  gate.open();  // a queue that drains must not wait for us for ever
+  gate->open();  // a queue that drains must not wait for us for ever
   ending.wait();
   device.stop();
 }

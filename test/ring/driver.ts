@@ -87,6 +87,11 @@ export class SplitDriver {
     return this.#free.length;
   }
 
+  /** From here on heads come in descending order: an order of heads that is not the order of requests. */
+  reverseHeads(): void {
+    this.#free.reverse();
+  }
+
   /** Writes a chain and offers it, without a kick; returns its head. */
   add(readable: readonly Piece[], writable: readonly Piece[]): number {
     const pieces = [
@@ -238,6 +243,15 @@ export class SplitDriver {
     const count = testing.readEvent(this.callFd, 0);
     this.calls += count;
     return count;
+  }
+
+  /** Waits, without wanting a call, until the device's used index has gone `count` past what was taken. */
+  spin(count = 1, timeoutMs = USED_TIMEOUT_MS): UsedEntry[] {
+    const deadline = performance.now() + timeoutMs;
+    while (((this.usedIndex - this.lastUsed) & 0xffff) < count) {
+      if (performance.now() > deadline) throw new Error(`the used index did not move by ${count} in ${timeoutMs} ms`);
+    }
+    return this.take();
   }
 
   /** Ring memory is reused after a reset: everything outstanding is forgotten, indices start again. */
