@@ -1,0 +1,15 @@
+import type { DiskConfig } from '../model/domain-config.js';
+import type { DeviceEvent, OutputGate } from '../native/addon.js';
+
+/** A disk of a domain that is to be served. */
+export interface DiskAttachment {
+  /** The domain's UUID: the disk's serial number comes from it, so the guest finds the same one on every host. */
+  readonly domainUuid: string;
+  /** The disk's place in the configuration, from 0. */
+  readonly index: number;
+  readonly disk: DiskConfig;
+  /** Our side of the vhost-user connection; it belongs to the callee. */
+  readonly socketFd: number;
+  readonly gate: OutputGate;
+  readonly onEvent: (event: DeviceEvent) => void;
+}
