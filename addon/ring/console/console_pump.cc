@@ -1,0 +1,176 @@
+#include "ring/console/console_pump.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "error.h"
+
+namespace kemari {
+
+namespace {
+
+// Enough turns to move a full buffer both ways; then the lock is let go for a moment.
+constexpr int kTurnSteps = 32;
+
+void set_non_blocking(int fd, const char* which) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+    fail_errno("KEMARI_CONSOLE", "fcntl",
+               std::string("cannot make the console's ") + which + " descriptor non-blocking");
+  }
+}
+
+ssize_t read_some(int fd, uint8_t* to, size_t length) {
+  ssize_t result;
+  do {
+    result = ::read(fd, to, length);
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+// Sockets are written without SIGPIPE; what is no socket (a pipe or terminal) by write().
+ssize_t write_some(int fd, const uint8_t* from, size_t length) {
+  ssize_t result;
+  do {
+    result = ::send(fd, from, length, MSG_NOSIGNAL);
+    if (result < 0 && errno == ENOTSOCK) result = ::write(fd, from, length);
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+}  // namespace
+
+ConsolePump::ConsolePump(UniqueFd guest, UniqueFd outlet, std::shared_ptr<OutputGate> gate)
+    : guest_(std::move(guest)), outlet_(std::move(outlet)) {
+  set_non_blocking(guest_.get(), "guest");
+  set_non_blocking(outlet_.get(), "outlet");
+  loop_ = EventLoop::create(false);  // no disk I/O here
+  lane_ = std::make_unique<GateLane>(std::move(gate), [this] { loop_->wake(); });
+  loop_->add(
+      guest_.get(), [] {}, true);
+  loop_->add(
+      outlet_.get(), [] {}, true);
+  thread_ = std::thread([this] { run(); });
+  pthread_setname_np(thread_.native_handle(), "console");
+}
+
+ConsolePump::~ConsolePump() {
+  stop();
+}
+
+void ConsolePump::stop() {
+  const std::lock_guard life(life_mutex_);
+  if (!thread_.joinable()) return;
+  stopping_ = true;
+  loop_->wake();
+  thread_.join();
+  while (output_.size() > passed_) {
+    lane_->drop(*output_.back());
+    output_.pop_back();
+  }
+  lane_.reset();
+  loop_.reset();
+  guest_.reset();
+  outlet_.reset();
+}
+
+void ConsolePump::run() {
+  std::unique_lock lock(mutex_);
+  loop_->enter_thread();
+  while (!stopping_) {
+    pump();
+    loop_->run_once(lock);
+  }
+}
+
+// Moves what can be moved. Readiness is edge-triggered: it goes on until neither side gives or takes any more.
+void ConsolePump::pump() {
+  for (int step = 0; step < kTurnSteps; step++) {
+    take_released();
+    bool any = false;
+    any |= read_output() == Progress::kSome;
+    any |= write_output() == Progress::kSome;
+    any |= read_input() == Progress::kSome;
+    any |= write_input() == Progress::kSome;
+    if (!any) return;
+  }
+  loop_->post([] {});
+}
+
+ConsolePump::Progress ConsolePump::read_output() {
+  if (!guest_open_ || output_.size() == kMaxBufferedChunks) return Progress::kNone;
+  if (buffered_bytes_ + kChunkBytes > kMaxBufferedBytes) return Progress::kNone;
+  const ssize_t size = read_some(guest_.get(), scratch_.data(), scratch_.size());
+  if (size < 0 && errno == EAGAIN) return Progress::kNone;
+  if (size <= 0) {
+    guest_open_ = false;
+    return Progress::kSome;
+  }
+  auto chunk = std::make_unique<Output>();
+  chunk->kind = OutboundKind::kConsole;
+  chunk->data.assign(scratch_.begin(), scratch_.begin() + size);
+  chunk->bytes = {{chunk->data.data(), chunk->data.size()}};
+  chunk->is_frozen = true;  // our copy already: the guest cannot change it
+  buffered_bytes_ += chunk->data.size();
+  output_.push_back(std::move(chunk));
+  if (lane_->admit(*output_.back())) passed_++;
+  return Progress::kSome;
+}
+
+void ConsolePump::take_released() {
+  while (const Outbound* request = lane_->next_released()) {
+    KEMARI_ASSERT(request == output_[passed_].get());
+    passed_++;
+  }
+}
+
+ConsolePump::Progress ConsolePump::write_output() {
+  if (!guest_open_ && output_.empty() && outlet_open_) {
+    outlet_open_ = false;  // all was said
+    ::shutdown(outlet_.get(), SHUT_WR);
+    return Progress::kNone;
+  }
+  if (passed_ == 0) return Progress::kNone;
+  Output& chunk = *output_.front();
+  if (outlet_open_) {
+    const size_t left = chunk.data.size() - chunk.written_bytes;
+    const ssize_t size = write_some(outlet_.get(), chunk.data.data() + chunk.written_bytes, left);
+    if (size < 0 && errno == EAGAIN) return Progress::kNone;
+    outlet_open_ = size >= 0;
+    chunk.written_bytes += outlet_open_ ? static_cast<size_t>(size) : left;  // nobody reads: it is lost
+    if (chunk.written_bytes < chunk.data.size()) return Progress::kSome;
+  }
+  buffered_bytes_ -= chunk.data.size();
+  output_.pop_front();
+  passed_--;
+  return Progress::kSome;
+}
+
+ConsolePump::Progress ConsolePump::read_input() {
+  if (!input_open_ || input_first_ != input_last_) return Progress::kNone;
+  const ssize_t size = read_some(outlet_.get(), input_.data(), input_.size());
+  if (size < 0 && errno == EAGAIN) return Progress::kNone;
+  if (size <= 0) {
+    input_open_ = false;
+    return Progress::kSome;
+  }
+  input_first_ = 0;
+  input_last_ = static_cast<size_t>(size);
+  return Progress::kSome;
+}
+
+ConsolePump::Progress ConsolePump::write_input() {
+  if (input_first_ == input_last_) return Progress::kNone;
+  const ssize_t size = write_some(guest_.get(), input_.data() + input_first_, input_last_ - input_first_);
+  if (size < 0 && errno == EAGAIN) return Progress::kNone;
+  // A guest that reads no more loses what is typed.
+  input_first_ = size < 0 ? input_last_ : input_first_ + static_cast<size_t>(size);
+  return Progress::kSome;
+}
+
+}  // namespace kemari

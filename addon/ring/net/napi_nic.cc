@@ -1,0 +1,67 @@
+#include "ring/net/napi_nic.h"
+
+#include <memory>
+#include <utility>
+
+#include "napi_ring_device.h"
+#include "ring/net/nic.h"
+
+namespace kemari {
+
+namespace {
+
+class NicObject : public RingDeviceObject<NicObject> {
+ public:
+  explicit NicObject(const Napi::CallbackInfo& info) : RingDeviceObject<NicObject>(info) {
+    const Napi::Env env = info.Env();
+    guarded(env, [&] {
+      const Napi::Object options = first_argument(info);
+      CommonOptions common = common_options(env, options);
+      try {
+        nic_ = std::make_shared<Nic>(std::move(common.device), tap_options(options));
+      } catch (...) {
+        common.events->close();
+        throw;
+      }
+      adopt(nic_, common.events);
+    });
+  }
+
+  static void define(Napi::Env env, Napi::Object exports) {
+    RingDeviceObject::define(env, exports, "Nic", {InstanceMethod("stats", &NicObject::stats)});
+  }
+
+ private:
+  static Tap::Options tap_options(const Napi::Object& options) {
+    return {
+        .name = string_option(options, "tap"),
+        .bridge = optional_string_option(options, "bridge").value_or(""),
+        .queues = static_cast<uint32_t>(integer_option(options, "queues", 1, Tap::kMaxQueues)),
+        .guest_mac = parse_mac(string_option(options, "mac")),
+    };
+  }
+
+  Napi::Value stats(const Napi::CallbackInfo& info) {
+    const NicStats& stats = nic_->stats();
+    const auto number = [&](const std::atomic<uint64_t>& counter) {
+      return Napi::Number::New(info.Env(), static_cast<double>(counter.load(std::memory_order_relaxed)));
+    };
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("txFrames", number(stats.tx_frames));
+    result.Set("txBytes", number(stats.tx_bytes));
+    result.Set("rxFrames", number(stats.rx_frames));
+    result.Set("rxBytes", number(stats.rx_bytes));
+    result.Set("dropped", number(stats.dropped));
+    return result;
+  }
+
+  std::shared_ptr<Nic> nic_;
+};
+
+}  // namespace
+
+void define_nic(Napi::Env env, Napi::Object exports) {
+  NicObject::define(env, exports);
+}
+
+}  // namespace kemari

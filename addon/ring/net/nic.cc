@@ -1,0 +1,114 @@
+#include "ring/net/nic.h"
+
+#include <cstring>
+#include <utility>
+
+#include "error.h"
+#include "ring/net/net_header.h"
+
+namespace kemari {
+
+namespace {
+
+constexpr uint64_t kOffered = VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_MAC | VIRTIO_NET_F_GUEST_TSO4 |
+                              VIRTIO_NET_F_GUEST_TSO6 | VIRTIO_NET_F_GUEST_ECN | VIRTIO_NET_F_GUEST_UFO |
+                              VIRTIO_NET_F_HOST_TSO4 | VIRTIO_NET_F_HOST_TSO6 | VIRTIO_NET_F_HOST_ECN |
+                              VIRTIO_NET_F_HOST_UFO | VIRTIO_NET_F_MRG_RXBUF | VIRTIO_NET_F_STATUS |
+                              VIRTIO_NET_F_GUEST_ANNOUNCE;
+constexpr uint64_t kUso = VIRTIO_NET_F_GUEST_USO4 | VIRTIO_NET_F_GUEST_USO6 | VIRTIO_NET_F_HOST_USO;
+
+bool is_receive(uint32_t index) {
+  return index % 2 == 0;
+}
+
+}  // namespace
+
+Nic::Nic(Options device, const Tap::Options& tap) : RingDevice(std::move(device)), tap_(tap) {
+  for (uint32_t number = 0; number < tap_.queue_count(); number++) {
+    pairs_.push_back(std::make_unique<Pair>(*this, number));
+  }
+}
+
+Nic::~Nic() {
+  stop();
+}
+
+uint64_t Nic::device_features() const {
+  return kOffered | (tap_.has_uso() ? kUso : 0) | (tap_.queue_count() > 1 ? VIRTIO_NET_F_MQ : 0);
+}
+
+void Nic::features_acked(uint64_t features) {
+  if (features == features_) return;
+  features_ = features;
+  for (const auto& pair : pairs_) pair->receive.features_changed();
+  tap_.configure(net_header_bytes(features), tun_offload(features));
+}
+
+void Nic::memory_changed() {
+  for (const auto& pair : pairs_) pair->receive.memory_changed();
+}
+
+void Nic::thread_started() {
+  for (uint32_t number = 0; number < tap_.queue_count(); number++) {
+    Pair& pair = *pairs_[number];
+    const auto ready = [&pair] {
+      pair.transmit.tap_writable();
+      pair.receive.run();
+    };
+    loop().add(tap_.fd(number), ready, true);
+  }
+}
+
+void Nic::abandon() {
+  for (const auto& pair : pairs_) pair->transmit.give_up_waiting();
+}
+
+void Nic::queue_started(uint32_t index) {
+  Pair& pair = *pairs_[index / 2];
+  if (!is_receive(index)) return pair.transmit.start();
+  tap_.attach(index / 2, true);
+  pair.receive.start();
+}
+
+void Nic::queue_kicked(uint32_t index) {
+  Pair& pair = *pairs_[index / 2];
+  if (is_receive(index)) {
+    pair.receive.run();
+  } else {
+    pair.transmit.run();
+  }
+}
+
+void Nic::queue_stopping(uint32_t index) {
+  Pair& pair = *pairs_[index / 2];
+  if (is_receive(index)) {
+    pair.receive.stop();
+  } else {
+    pair.transmit.stop();
+  }
+}
+
+void Nic::queue_enabled(uint32_t index, bool enabled) {
+  if (is_receive(index)) tap_.attach(index / 2, enabled);
+}
+
+uint32_t Nic::in_flight(uint32_t index) const {
+  return is_receive(index) ? 0 : pairs_[index / 2]->transmit.in_flight();
+}
+
+void Nic::abandon_held(uint32_t index) {
+  if (!is_receive(index)) pairs_[index / 2]->transmit.abandon_held();
+}
+
+void Nic::lane_released() {
+  while (Outbound* request = lane().next_released()) TransmitQueue::released(*request);
+}
+
+void Nic::tap_gone(int error_number) {
+  if (std::exchange(is_tap_gone_, true)) return;
+  emit({DeviceEvent::Type::kIoError, "KEMARI_NET_TAP_GONE",
+        "tap '" + tap_.name() + "' was deleted (" + std::strerror(error_number) +
+            "): the guest has no network until it is created again"});
+}
+
+}  // namespace kemari

@@ -1,0 +1,164 @@
+#include "ring/net/transmit_queue.h"
+
+#include <limits.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "error.h"
+#include "ring/net/nic.h"
+
+namespace kemari {
+
+void TransmitQueue::start() {
+  running_ = true;
+  run();
+}
+
+void TransmitQueue::stop() {
+  running_ = false;
+  give_up_waiting();
+}
+
+void TransmitQueue::give_up_waiting() {
+  for (Frame* frame : std::exchange(waiting_, {})) {
+    NicStats::add(nic_.stats_.dropped, 1);
+    finish(frame);
+  }
+}
+
+void TransmitQueue::abandon_held() {
+  std::vector<Outbound*> ours;
+  for (Outbound* request : nic_.lane().held()) {
+    if (request->queue == index_) ours.push_back(request);
+  }
+  for (Outbound* request : ours) {
+    nic_.lane().drop(*request);
+    recycle(static_cast<Frame*>(request));
+  }
+}
+
+TransmitQueue::Frame* TransmitQueue::take() {
+  if (free_.empty()) {
+    frames_.push_back(std::make_unique<Frame>());
+    frames_.back()->kind = OutboundKind::kFrame;
+    frames_.back()->owner = this;
+    frames_.back()->queue = index_;
+    free_.push_back(frames_.back().get());
+  }
+  Frame* frame = free_.back();
+  free_.pop_back();
+  return frame;
+}
+
+void TransmitQueue::finish(Frame* frame) {
+  nic_.complete(index_, frame->head, 0);
+  recycle(frame);
+}
+
+void TransmitQueue::recycle(Frame* frame) {
+  frame->frozen.reset();
+  frame->is_frozen = false;
+  free_.push_back(frame);
+}
+
+bool TransmitQueue::parse(Frame& frame) {
+  const size_t header_bytes = net_header_bytes(nic_.features_);
+  const uint64_t total_bytes = chain_.readable_bytes();
+  if (!chain_.writable.empty() || total_bytes < header_bytes) return false;
+  if (chain_.readable.size() >= IOV_MAX) return false;  // one vector entry is the header's
+
+  frame.header = {};
+  frame.bytes.clear();
+  frame.bytes.push_back({&frame.header, header_bytes});
+  size_t copied_bytes = 0;
+  for (const Segment& segment : chain_.readable) {
+    const size_t of_header = std::min<size_t>(header_bytes - copied_bytes, segment.length);
+    if (of_header != 0) {
+      // SAFETY: `hva` is guest memory, which may change at any time; it is read once here and never again.
+      std::memcpy(reinterpret_cast<uint8_t*>(&frame.header) + copied_bytes, segment.hva, of_header);
+      copied_bytes += of_header;
+    }
+    if (of_header < segment.length) frame.bytes.push_back({segment.hva + of_header, segment.length - of_header});
+  }
+  frame.frame_bytes = total_bytes - header_bytes;
+  return check_transmit_header(frame.header, frame.frame_bytes, nic_.features_);
+}
+
+void TransmitQueue::run() {
+  if (!running_ || !waiting_.empty()) return;
+  SplitQueue& queue = nic_.queue(index_);
+  queue.set_kicks_wanted(false);
+  uint64_t sent_bytes = 0;
+  for (uint32_t sent = 0; sent < kTurnFrames && sent_bytes < kTurnBytes;) {
+    const PopResult result = nic_.pop(index_, chain_);
+    if (result == PopResult::kBroken) return;
+    if (result == PopResult::kEmpty) {
+      queue.set_kicks_wanted(true);
+      if (queue.empty()) return;
+      queue.set_kicks_wanted(false);  // one came in between
+      continue;
+    }
+    sent++;
+    sent_bytes += chain_.readable_bytes();
+    transmit();
+    if (!waiting_.empty()) return;
+  }
+  if (posted_) return;
+  posted_ = true;
+  nic_.loop().post([this] {
+    posted_ = false;
+    run();
+  });
+}
+
+void TransmitQueue::transmit() {
+  Frame* frame = take();
+  frame->head = chain_.head;
+  if (!parse(*frame)) {
+    NicStats::add(nic_.stats_.dropped, 1);
+    finish(frame);
+  } else if (nic_.lane().admit(*frame)) {
+    send_or_wait(frame);
+  }
+}
+
+void TransmitQueue::released(Outbound& request) {
+  Frame& frame = static_cast<Frame&>(request);
+  frame.owner->send_or_wait(&frame);
+}
+
+void TransmitQueue::send_or_wait(Frame* frame) {
+  if (waiting_.empty() && send(*frame) == Sent::kDone) return finish(frame);
+  waiting_.push_back(frame);
+}
+
+TransmitQueue::Sent TransmitQueue::send(Frame& frame) {
+  ssize_t result;
+  do {
+    result = ::writev(nic_.tap_fd(index_), frame.bytes.data(), static_cast<int>(frame.bytes.size()));
+  } while (result < 0 && errno == EINTR);
+  if (result >= 0) {
+    NicStats::add(nic_.stats_.tx_frames, 1);
+    NicStats::add(nic_.stats_.tx_bytes, frame.frame_bytes);
+    return Sent::kDone;
+  }
+  if (errno == EAGAIN) return Sent::kTapFull;
+  NicStats::add(nic_.stats_.dropped, 1);
+  if (errno == EBADFD) nic_.tap_gone(errno);
+  return Sent::kDone;
+}
+
+void TransmitQueue::tap_writable() {
+  if (waiting_.empty()) return;
+  while (!waiting_.empty() && send(*waiting_.front()) == Sent::kDone) {
+    finish(waiting_.front());
+    waiting_.pop_front();
+  }
+  run();
+}
+
+}  // namespace kemari

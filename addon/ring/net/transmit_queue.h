@@ -1,0 +1,72 @@
+// One transmit queue: frames from the guest, checked, through the gate, to the tap, in the order in which they came.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "ring/net/net_header.h"
+#include "ring/output_gate.h"
+#include "ring/split_queue.h"
+
+namespace kemari {
+
+class Nic;
+
+// Used on the ring thread under the device's lock only.
+class TransmitQueue {
+ public:
+  // Frames and bytes that one turn may send before others get the lock.
+  static constexpr uint32_t kTurnFrames = 64;
+  static constexpr uint64_t kTurnBytes = 1 << 20;
+
+  TransmitQueue(Nic& nic, uint32_t index) : nic_(nic), index_(index) {}
+
+  void start();
+  // Frames that wait for room in the tap are given up, lest a full tap keeps the guest from stopping. Those that the
+  // gate holds stay.
+  void stop();
+  void give_up_waiting();
+  // Sends what the guest has queued.
+  void run();
+  // The tap takes frames again.
+  void tap_writable();
+  // Popped and neither held nor completed.
+  uint32_t in_flight() const noexcept { return static_cast<uint32_t>(waiting_.size()); }
+
+  // Sends what the gate let go of. `request` came from a TransmitQueue of this device.
+  static void released(Outbound& request);
+  // Forgets what the gate still holds of this queue.
+  void abandon_held();
+
+ private:
+  // A frame between pop and completion. `bytes` starts with our checked copy of the header, never the guest's.
+  struct Frame : Outbound {
+    TransmitQueue* owner;
+    NetHeader header;
+    uint64_t frame_bytes;
+  };
+  enum class Sent : uint8_t { kDone = 1, kTapFull = 2 };
+
+  Frame* take();
+  // Fills `frame` from `chain_`; false when the guest sent nonsense.
+  bool parse(Frame& frame);
+  void transmit();
+  void send_or_wait(Frame* frame);
+  Sent send(Frame& frame);
+  void finish(Frame* frame);
+  void recycle(Frame* frame);
+
+  Nic& nic_;
+  const uint32_t index_;
+  bool running_ = false;
+  bool posted_ = false;  // another turn is due
+  Chain chain_;
+  std::vector<std::unique_ptr<Frame>> frames_;  // all that were ever needed at once: at most the queue's size
+  std::vector<Frame*> free_;
+  std::deque<Frame*> waiting_;  // passed the gate, the tap is full
+};
+
+}  // namespace kemari

@@ -1,0 +1,20 @@
+import type { VifConfig } from '../model/domain-config.js';
+import type { DeviceEvent, Nic, OutputGate } from '../native/addon.js';
+
+/** A guest's network interface as the rest of kemari sees it. */
+export interface VifRequest {
+  readonly domid: number;
+  /** Place in the domain's `vif` list, from 0. */
+  readonly index: number;
+  readonly vif: VifConfig;
+  /** The back-end's end of the vhost-user connection, connected; the device's from here on. */
+  readonly socketFd: number;
+  readonly gate: OutputGate;
+  readonly onEvent: (event: DeviceEvent) => void;
+}
+
+/** An attached interface. The tap goes when the device is closed, or its process ends. */
+export interface AttachedVif {
+  readonly tap: string;
+  readonly device: Nic;
+}
