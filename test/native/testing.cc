@@ -5,6 +5,7 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -168,6 +169,11 @@ Napi::Value packet_socket(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), fd);
 }
 
+// unshareNetwork(): this thread, and what it starts from now on, has an empty network of its own.
+void unshare_network(const Napi::CallbackInfo& info) {
+  if (unshare(CLONE_NEWNET) != 0) throw_errno(info.Env(), "unshare");
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("memoryFile", Napi::Function::New<memory_file>(env));
   exports.Set("map", Napi::Function::New<map>(env));
@@ -178,6 +184,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("sendMessage", Napi::Function::New<send_message>(env));
   exports.Set("receiveMessage", Napi::Function::New<receive_message>(env));
   exports.Set("packetSocket", Napi::Function::New<packet_socket>(env));
+  exports.Set("unshareNetwork", Napi::Function::New<unshare_network>(env));
   return exports;
 }
 

@@ -16,6 +16,8 @@ export interface Testing {
   receiveMessage(fd: number, maxBytes: number, timeoutMs: number): { bytes: Buffer; fds: number[] } | null;
   /** A raw packet socket on an interface; with `vnetHeader` each frame is preceded by a virtio_net_hdr. */
   packetSocket(interfaceName: string, vnetHeader: boolean): number;
+  /** Gives this thread and what it starts from now on an empty network of its own, gone when they are. */
+  unshareNetwork(): void;
 }
 
 const require = createRequire(import.meta.url);
