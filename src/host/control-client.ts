@@ -10,7 +10,7 @@ export const REPLY_TIMEOUT_MS: Readonly<Record<ControlRequest['verb'], number>> 
   unpause: 10_000,
   shutdown: 10_000,
   reboot: 10_000,
-  destroy: 30_000,
+  destroy: 10_000,
 };
 
 /** The domain a request goes to, for messages. */

@@ -1,0 +1,73 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import yargs, { type Argv } from 'yargs';
+import { completions } from './completion.js';
+import { EXIT_OK, printError, usageError } from './output.js';
+import { addCreate, addEnding, addLooking, addSteering, type GlobalArguments, type Interrupt } from './verbs.js';
+
+/** Signals that end a command: what it has begun is then taken back. */
+const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+const HELP_WIDTH = 100;
+
+function version(): string {
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+function buildProgram(argv: readonly string[], interrupt: Interrupt): Argv<GlobalArguments> {
+  let program = yargs([...argv])
+    .scriptName('kemari')
+    .locale('en')
+    .usage('$0 <verb>\n\nRuns virtual machines whose every disk and network request passes through kemari.')
+    .option('root', {
+      type: 'string',
+      describe: "Directory of the host's state (or KEMARI_ROOT; /run/kemari)",
+      global: true,
+    })
+    .option('json', { type: 'boolean', default: false, describe: 'Print JSON, errors too', global: true })
+    .version(version())
+    .help()
+    .wrap(HELP_WIDTH)
+    .strict()
+    .recommendCommands()
+    .demandCommand(1, 'which verb?')
+    .exitProcess(false)
+    .parserConfiguration({ 'duplicate-arguments-array': false })
+    .completion('completion', 'Print the completion script for bash or zsh')
+    .epilogue('<domain> is a name or a domid. Exit codes: 0 done, 1 failed, 2 wrong arguments.')
+    .fail((message, error) => {
+      // yargs hands over the message of what it refuses itself, and the error of a verb that failed.
+      throw (error as Error | undefined) ?? usageError(`${message}; see kemari --help`);
+    }) as unknown as Argv<GlobalArguments>;
+  program = addCreate(program, interrupt);
+  program = addLooking(program, interrupt);
+  program = addSteering(program);
+  return addEnding(program);
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const interrupted = new AbortController();
+  for (const signal of ENDING_SIGNALS) {
+    process.on(signal, () => {
+      interrupted.abort();
+    });
+  }
+  // The reader of our output has gone ("kemari log web | head"): nobody is left to write for.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === 'EPIPE' ? EXIT_OK : printError(error, false));
+  });
+  try {
+    const words = await completions(argv);
+    if (words !== undefined) {
+      process.stdout.write(words.map((word) => `${word}\n`).join(''));
+      return EXIT_OK;
+    }
+    await buildProgram(argv, interrupted.signal).parseAsync();
+    return EXIT_OK;
+  } catch (error) {
+    return printError(error, argv.includes('--json'));
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));
