@@ -1,0 +1,102 @@
+// A virtio block device (virtio 1.2 section 5.2) of a guest: takes requests off its queues, sends what leaves the guest
+// through the gate and everything to the back-end.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ring/disk/block_backend.h"
+#include "ring/disk/disk_request.h"
+#include "ring/ring_device.h"
+
+namespace kemari {
+
+struct DiskDeviceOptions {
+  uint32_t queues = 1;  // in [1, kMaxDiskQueues]
+  std::string serial;   // at most VIRTIO_BLK_ID_BYTES
+};
+
+// Counted since the device was made.
+struct DiskCounters {
+  std::atomic<uint64_t> reads{0};
+  std::atomic<uint64_t> writes{0};
+  std::atomic<uint64_t> flushes{0};
+  std::atomic<uint64_t> discards{0};  // and zeroings
+  std::atomic<uint64_t> read_bytes{0};
+  std::atomic<uint64_t> written_bytes{0};
+  std::atomic<uint64_t> errors{0};     // answers other than VIRTIO_BLK_S_OK
+  std::atomic<uint64_t> in_flight{0};  // taken and not answered, held ones included
+};
+
+class DiskDevice final : public RingDevice, private BlockClient {
+ public:
+  static constexpr uint32_t kMaxDiskQueues = 16;
+  // I/O errors are told one by one up to this many in a window; the next window's first one says how many were not.
+  static constexpr uint32_t kErrorEventsPerWindow = 8;
+  static constexpr std::chrono::seconds kErrorEventWindow{10};
+
+  DiskDevice(RingDevice::Options options, DiskDeviceOptions disk, std::unique_ptr<BlockBackend> backend);
+  ~DiskDevice() override;
+
+  const BlockBackend& backend() const noexcept { return *backend_; }
+  const DiskCounters& counters() const noexcept { return counters_; }
+
+ protected:
+  uint64_t device_features() const override;
+  uint32_t queue_count() const override { return disk_.queues; }
+  std::span<const uint8_t> config() const override;
+  bool set_config(uint32_t, std::span<const uint8_t>) override { return false; }  // nothing in it is the driver's
+  void features_acked(uint64_t features) override;
+  void memory_changed() override {}
+  void thread_started() override;
+  void thread_ending() override;
+  void abandon() override;
+  void queue_started(uint32_t index) override;
+  void queue_kicked(uint32_t index) override;
+  void queue_stopping(uint32_t) override {}
+  uint32_t in_flight(uint32_t index) const override { return queues_[index].in_flight; }
+  void abandon_held(uint32_t index) override;
+  void lane_released() override;
+
+ private:
+  struct QueueState {
+    uint32_t in_flight = 0;  // with the back-end
+    bool posted = false;     // serve() comes again in the next turn
+  };
+
+  void serve(uint32_t index);
+  void begin(DiskRequest& request);
+  void begin_outbound(DiskRequest& request, OutboundKind kind);
+  uint8_t check_outbound(DiskRequest& request, OutboundKind kind);
+  void answer_id(DiskRequest& request);
+  void start(DiskRequest& request);
+  void start_range(DiskRequest& request);
+  void finished(BlockRequest& block, int error) override;
+  void storage_event(const std::string& text) override;
+  void report(const DiskRequest& request, int error);
+  bool may_report();
+  void respond(DiskRequest& request, uint8_t status, uint32_t written);
+  void count(const DiskRequest& request);
+  DiskRequest& take_free();
+  void free(DiskRequest& request) noexcept;
+  void fill_config();
+
+  DiskDeviceOptions disk_;
+  std::unique_ptr<BlockBackend> backend_;
+  BlockGeometry geometry_;
+  virtio_blk_config config_{};
+  bool write_through_ = false;
+  bool attached_ = false;
+  std::vector<QueueState> queues_;
+  std::vector<std::unique_ptr<DiskRequest>> requests_;  // bounded by what the queues can hold
+  DiskRequest* free_ = nullptr;
+  DiskCounters counters_;
+  std::chrono::steady_clock::time_point error_window_{};
+  uint32_t errors_told_ = 0;
+  uint64_t errors_untold_ = 0;
+};
+
+}  // namespace kemari
