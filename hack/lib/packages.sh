@@ -6,9 +6,11 @@ build_packages=(g++ make python3 pkg-config liburing-dev libnbd-dev)
 guest_packages=(mmdebstrap e2fsprogs cpio mtools syslinux syslinux-common fdisk)
 # What the demo's client needs.
 demo_packages=(curl)
+# The one version of clang's tools that both Debian 12 and 13 have.
+clang_version=19
 # Storage hosts, load generators and the peers that the tests and benchmarks measure against.
-test_packages=(nbdkit nbd-server fio iperf3 qemu-utils util-linux procps)
-fuzz_packages=(clang llvm)
+test_packages=(nbdkit nbd-server fio iperf3 qemu-utils util-linux procps "clang-format-$clang_version")
+fuzz_packages=("clang-$clang_version" "libclang-rt-$clang_version-dev" "llvm-$clang_version")
 
 # missing_packages NAME...: those that are not installed, one a line.
 missing_packages() {

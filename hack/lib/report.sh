@@ -1,6 +1,9 @@
 # Sourced by the scripts in hack/: how they speak, and how they run a long step.
 # A step's output goes to .cache/log/NAME.log; the terminal shows one line for it, and its end when it failed.
 
+# Nothing in hack/ asks anything, and stdin may be closed: the next file opened must not become it.
+exec </dev/null
+
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cache=$repo/.cache
 mkdir -p "$cache/log"

@@ -1,0 +1,54 @@
+import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { RUN_MARK } from './leftovers.js';
+import { endLeftovers, runAva, runStage, say } from './run.js';
+import { Totals } from './totals.js';
+
+/** hack/test's second half: everything is built. Arguments are test files; none means all, with every other stage. */
+const files = process.argv.slice(2);
+const long = process.env['KEMARI_LONG'] !== undefined;
+const mark = randomUUID();
+const totals = new Totals();
+const startMs = performance.now();
+
+process.env[RUN_MARK] = mark;
+process.env['FORCE_COLOR'] = '0';
+
+if (files.length > 0) {
+  await runAva(totals, '', files);
+} else {
+  say('lint');
+  await runStage(totals, 'eslint', ['node_modules/.bin/eslint', '.']);
+  await runStage(totals, 'prettier', ['node_modules/.bin/prettier', '--check', '.']);
+  await runStage(totals, 'clang-format', ['hack/clang-format', '--check']);
+  say('tests');
+  await runAva(totals, '', []);
+  if (long) await runLongStages();
+}
+endLeftovers(totals, mark);
+say(`\ntotal time: ${Math.round((performance.now() - startMs) / 1000)} s`);
+for (const line of totals.lines()) say(line);
+process.exitCode = totals.exitCode;
+
+async function runLongStages(): Promise<void> {
+  say('fuzz targets, 60 s each');
+  for (const target of execFileSync('hack/fuzz', ['--list'], { encoding: 'utf8' }).trim().split('\n')) {
+    await runStage(totals, `fuzz ${target}`, ['hack/fuzz', target]);
+  }
+  say('the ring under AddressSanitizer and UndefinedBehaviorSanitizer');
+  const printed = await runStage(totals, 'build with sanitizers', ['hack/sanitized-tree']);
+  const env = Object.fromEntries(
+    printed.flatMap((line) => {
+      const found = /^([A-Z_]+)=(.*)$/.exec(line);
+      return found === null ? [] : [[found[1] ?? '', found[2] ?? '']];
+    }),
+  );
+  if (env['LD_PRELOAD'] !== undefined) {
+    await runAva(totals, 'sanitized: ', ['dist/test/ring/**/*.test.js'], { cwd: '.cache/sanitized', env });
+  }
+  say('the drills with the other supported QEMU');
+  const program = (await runStage(totals, 'fetch the other QEMU', ['hack/qemu-versions'])).at(-1) ?? '';
+  if (program.startsWith('/')) {
+    await runAva(totals, 'other QEMU: ', ['dist/test/drills/**/*.test.js'], { env: { KEMARI_QEMU: program } });
+  }
+}

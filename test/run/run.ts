@@ -1,0 +1,112 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { readTapLine } from './tap.js';
+import { findLeftovers } from './leftovers.js';
+import type { Totals } from './totals.js';
+
+/** Lines of a failed stage that are shown. */
+const SHOWN_LINES = 60;
+
+export interface RunOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Runs one command that counts as one; its output is shown only when it fails. Returns what it printed. */
+export async function runStage(
+  totals: Totals,
+  name: string,
+  command: readonly string[],
+  options: RunOptions = {},
+): Promise<string[]> {
+  const startMs = performance.now();
+  const printed: string[] = [];
+  const status = await forEachLine(command, options, (line) => printed.push(line));
+  const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
+  if (status === 0) {
+    totals.passed += 1;
+    say(`  ok    ${name} (${seconds} s)`);
+  } else {
+    totals.failures.push(name);
+    say(`  FAIL  ${name} (${seconds} s, status ${status})`);
+    for (const line of printed.slice(-SHOWN_LINES)) say(`        ${line}`);
+  }
+  return printed;
+}
+
+/** Runs ava over these files or globs and counts each test; what belongs to a failed one is shown below it. */
+export async function runAva(
+  totals: Totals,
+  prefix: string,
+  files: readonly string[],
+  options: RunOptions = {},
+): Promise<void> {
+  let seen = 0;
+  const failuresBefore = totals.failures.length;
+  const status = await forEachLine(['node_modules/.bin/ava', '--tap', ...files], options, (text) => {
+    const line = readTapLine(text);
+    if (line.kind === 'none') return;
+    if (line.kind === 'other') {
+      say(`        ${line.text}`);
+      return;
+    }
+    seen += 1;
+    const title = prefix + line.title;
+    if (line.kind === 'passed') totals.passed += 1;
+    else (line.kind === 'failed' ? totals.failures : totals.skips).push(title);
+    say(`  ${{ passed: 'ok  ', failed: 'FAIL', skipped: 'skip' }[line.kind]}  ${title}`);
+  });
+  if (seen === 0) totals.failures.push(`${prefix}ava ran no test (status ${status})`);
+  else if (status !== 0 && totals.failures.length === failuresBefore) {
+    totals.failures.push(`${prefix}ava ended with status ${status} though no test failed`);
+  }
+}
+
+/** A process that outlived the tests that started it is a failure, and is ended. */
+export function endLeftovers(totals: Totals, mark: string): void {
+  const found = findLeftovers(mark);
+  for (const { pid, command } of found) {
+    say(`        still running, ended now: ${pid} ${command}`);
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+  if (found.length === 0) totals.passed += 1;
+  else totals.failures.push(`no process outlives the tests: found ${found.length}`);
+  say(`  ${found.length === 0 ? 'ok  ' : 'FAIL'}  no process outlives the tests`);
+}
+
+export function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+async function forEachLine(
+  command: readonly string[],
+  options: RunOptions,
+  onLine: (line: string) => void,
+): Promise<number | string> {
+  const [program = '', ...args] = command;
+  const child = spawn(program, args, {
+    cwd: options.cwd,
+    env: { ...process.env, ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+  const read = [child.stdout, child.stderr].map((stream) =>
+    once(createInterface({ input: stream }).on('line', onLine), 'close'),
+  );
+  const [code, signal] = await ended;
+  // A leftover that holds the pipe must not hold the run: what it still prints is not waited for.
+  await Promise.race([Promise.all(read), pipeGrace()]);
+  return code ?? signal ?? 'unknown';
+}
+
+/** How long output is awaited after the program has ended. */
+const PIPE_GRACE_MS = 2000;
+
+async function pipeGrace(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, PIPE_GRACE_MS).unref());
+}

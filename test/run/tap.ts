@@ -1,0 +1,19 @@
+/** One line of TAP 13 as ava prints it. `other` belongs to what came before it: a failure's details, or a log. */
+export type TapLine =
+  | { readonly kind: 'passed' | 'failed' | 'skipped'; readonly title: string }
+  | { readonly kind: 'other'; readonly text: string }
+  | { readonly kind: 'none' };
+
+const RESULT = /^(not )?ok \d+(?: - (.*))?$/;
+
+/** Frame and totals: `TAP version 13`, `1..5`, `# tests 5`, the fences of a YAML block. */
+const FRAME = /^(TAP version \d+|1\.\.\d+|# (tests|pass|fail|skip|todo) \d+|\s*|\s+(---|\.\.\.)|---)$/;
+
+/** A test marked `todo` is one that does not exist: it counts as failed. */
+export function readTapLine(line: string): TapLine {
+  const result = RESULT.exec(line);
+  if (result === null) return FRAME.test(line) ? { kind: 'none' } : { kind: 'other', text: line };
+  const [title = '', directive = ''] = (result[2] ?? '').split(/ # (?=SKIP|TODO)/);
+  if (directive.startsWith('SKIP')) return { kind: 'skipped', title };
+  return { kind: result[1] === undefined && directive === '' ? 'passed' : 'failed', title };
+}
