@@ -117,6 +117,10 @@ export interface Addon {
   createRam(name: string, sizeBytes: number): number;
   /** Two connected Unix stream sockets, close-on-exec. */
   socketPair(): [number, number];
+  /** A Unix stream socket that listens on this path, close-on-exec and non-blocking; the caller closes it. */
+  listenUnix(path: string): number;
+  /** The next connection of a listening socket, close-on-exec, or -1 when nobody has connected. */
+  acceptUnix(listenFd: number): number;
   /** Takes an exclusive lock of the open file (flock), without waiting; false when another process has it. */
   tryLock(fd: number): boolean;
   probeHost(): HostProbe;

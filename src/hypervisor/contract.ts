@@ -1,0 +1,73 @@
+import type { DomainConfig } from '../model/domain-config.js';
+
+/** What kemari needs of any hypervisor: to start one machine for a domain and to drive it. */
+export interface Hypervisor {
+  /**
+   * Starts a machine for `options.config`, stopped before its first instruction. While it starts, every device's
+   * connection is handed to `backEnds`; the machine is up once all of them serve. When the promise is rejected nothing of
+   * the machine is left, but what `backEnds` made of its sockets is the caller's to close.
+   *
+   * Errors: `KEMARI_HYPERVISOR_...` for a host that cannot run it, and whatever `backEnds` throws.
+   */
+  start(options: MachineOptions): Promise<Machine>;
+}
+
+export interface MachineOptions {
+  readonly domid: number;
+  readonly config: DomainConfig;
+  readonly backEnds: BackEnds;
+  /** A folder that lasts as long as the host runs, for what was found out about it. */
+  readonly cacheDirectory: string;
+  /** A folder of this domain, for what must have a name in the file system while the machine starts. */
+  readonly privateDirectory: string;
+  /** Gives the start up: the promise is then rejected with `KEMARI_INTERRUPTED`. Of no effect once the machine is up. */
+  readonly signal: AbortSignal;
+  /** Called for what the machine does by itself, in order; never after `exited`; `exited` comes also when the start fails. */
+  readonly onEvent: (event: MachineEvent) => void;
+  /** The machine's process exists: it must not outlive its domain. */
+  readonly onProcess: (pid: number) => void;
+  /** Lines that the hypervisor prints. */
+  readonly onOutput: (line: string) => void;
+}
+
+/** Takes our end of each device's connection; the descriptor then belongs to the callee. Called once for each. */
+export interface BackEnds {
+  /** The place of the disk in `config.disks`, and a connected vhost-user socket. */
+  disk(index: number, fd: number): void;
+  vif(index: number, fd: number): void;
+  /** A connected stream socket with the bytes of the serial console. */
+  console(fd: number): void;
+}
+
+export type MachineEvent =
+  /** The vCPUs stopped or run (again), whoever wanted it. */
+  | { readonly type: 'stopped' }
+  | { readonly type: 'resumed' }
+  | { readonly type: 'reset' }
+  /** The guest switched itself off; the machine stands still. */
+  | { readonly type: 'powered-off' }
+  /** The guest wants to start over (or died of a triple fault); the machine stands still until `reset`. */
+  | { readonly type: 'rebooted' }
+  /** The guest says that its kernel panicked; the machine stands still. */
+  | { readonly type: 'panicked' }
+  /** The process is gone. The last event. */
+  | { readonly type: 'exited'; readonly code: number | null; readonly signal: string | null };
+
+export interface Machine {
+  readonly pid: number;
+  /** For people, for example `7.2.22`. */
+  readonly version: string;
+  readonly accel: 'kvm' | 'tcg';
+
+  /** Fulfilled when no vCPU runs any more. */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Presses the power button; the guest may ignore it. */
+  requestPowerOff(): Promise<void>;
+  /** Back to the first instruction of its firmware; the machine is stopped afterwards. */
+  reset(): Promise<void>;
+  /** Fulfilled when the process is gone. Idempotent. */
+  kill(): Promise<void>;
+  /** CPU time that the process has used, in seconds, vCPUs included. */
+  cpuSeconds(): number;
+}

@@ -1,0 +1,131 @@
+import type { DomainConfig, VifConfig } from '../../model/domain-config.js';
+import { KemariError } from '../../base/errors.js';
+
+/** Descriptors of the QEMU process that its arguments refer to. */
+export interface MachineDescriptors {
+  readonly ram: number;
+  readonly qmp: number;
+  readonly console: number;
+  readonly kernel: number | undefined;
+  readonly ramdisk: number | undefined;
+  /** Connected vhost-user sockets, in the order of `config.disks`. */
+  readonly disks: readonly number[];
+  /** The directory in which the socket `vifSocketName(index)` listens for each NIC; undefined without NICs. */
+  readonly vifDirectory: number | undefined;
+}
+
+/** Transports that QEMU's microvm has (hw/i386/microvm.c: VIRTIO_NUM_TRANSPORTS with a second I/O APIC). */
+const MICROVM_MAX_DEVICES = 24;
+
+/** Slots of the root bus of q35 and pc, less those that the chipset and kemari's own devices take. */
+const PCI_MAX_DEVICES = 24;
+
+/** Descriptors of a disk's queue: enough for depth 32 on four-segment requests of each of several jobs. */
+const DISK_QUEUE_SIZE = 256;
+
+/**
+ * `default` as a CPU model. With KVM it is the host's (flags that cannot migrate are left out by QEMU); with TCG all that
+ * TCG can, less five-level paging, which only makes emulated page walks longer.
+ */
+const DEFAULT_CPU = { kvm: 'host', tcg: 'max,la57=off' } as const;
+
+export function cpuModel(cpu: string, accel: 'kvm' | 'tcg'): string {
+  return cpu === 'default' ? DEFAULT_CPU[accel] : cpu;
+}
+
+export function vifSocketName(index: number): string {
+  return `vif${index}`;
+}
+
+/**
+ * The arguments of `qemu-system-x86_64` for a domain: stopped at its start, no device that nobody asked for, everything
+ * that it talks to an inherited descriptor. The guest's own power-off, reboot and panic stop the machine and are reported,
+ * so that who decides is us. Pure.
+ *
+ * Errors: `KEMARI_MACHINE_DEVICES` for more devices than the machine has room for.
+ */
+export function machineArguments(config: DomainConfig, accel: 'kvm' | 'tcg', fds: MachineDescriptors): string[] {
+  checkRoom(config);
+  return [
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-S'],
+    ...['-name', `guest=${config.name},debug-threads=on`, '-uuid', config.uuid],
+    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+    ...['-machine', machineOptions(config), '-accel', accel, '-cpu', cpuModel(config.cpu, accel)],
+    ...['-smp', `cpus=${config.vcpus},maxcpus=${config.vcpus}`, '-m', `size=${config.memoryBytes}B`],
+    ...['-object', `memory-backend-file,id=ram,mem-path=${fdPath(fds.ram)},share=on,size=${config.memoryBytes}B`],
+    ...['-rtc', 'base=utc', '-action', 'reboot=shutdown,shutdown=pause,panic=pause'],
+    ...['-chardev', `socket,id=qmp,fd=${fds.qmp}`, '-mon', 'chardev=qmp,mode=control'],
+    ...['-chardev', `socket,id=console,fd=${fds.console}`, '-serial', 'chardev:console'],
+    ...(config.machine === 'microvm' ? ['-global', 'virtio-mmio.force-legacy=false'] : ['-device', 'pvpanic']),
+    ...bootArguments(config, fds),
+    ...config.disks.flatMap((_, index) => diskArguments(config, index, fds)),
+    ...config.vifs.flatMap((vif, index) => vifArguments(config, vif, index, fds)),
+  ];
+}
+
+function fdPath(fd: number): string {
+  return `/proc/self/fd/${fd}`;
+}
+
+function machineOptions(config: DomainConfig): string {
+  switch (config.machine) {
+    case 'q35':
+      return 'q35,memory-backend=ram,usb=off,graphics=off,vmport=off,smm=off,sata=off';
+    case 'pc':
+      return 'pc,memory-backend=ram,usb=off,graphics=off,vmport=off,smm=off';
+    case 'microvm':
+      return 'microvm,memory-backend=ram,acpi=on,pcie=off,rtc=on,isa-serial=on,auto-kernel-cmdline=off';
+  }
+}
+
+function bootArguments(config: DomainConfig, fds: MachineDescriptors): string[] {
+  if (config.boot.from === 'disk' || fds.kernel === undefined) return ['-boot', 'strict=on'];
+  const ramdisk = fds.ramdisk === undefined ? [] : ['-initrd', fdPath(fds.ramdisk)];
+  return ['-kernel', fdPath(fds.kernel), ...ramdisk, '-append', config.boot.cmdline];
+}
+
+function diskArguments(config: DomainConfig, index: number, fds: MachineDescriptors): string[] {
+  const queues = config.disks[index]?.queues ?? 1;
+  const id = `disk${index}`;
+  const boot = config.boot.from === 'disk' ? `,bootindex=${index + 1}` : '';
+  const common = `id=${id},chardev=${id}-socket,num-queues=${queues},queue-size=${DISK_QUEUE_SIZE}${boot}`;
+  return [
+    ...['-chardev', `socket,id=${id}-socket,fd=${fds.disks[index] ?? -1}`],
+    ...['-device', `${deviceModel(config, 'vhost-user-blk', index)},${common}`],
+  ];
+}
+
+function vifArguments(config: DomainConfig, vif: VifConfig, index: number, fds: MachineDescriptors): string[] {
+  const id = `vif${index}`;
+  // QEMU passes descriptors only over a socket that it connected by a path ("chardev does not support FD passing").
+  const path = `${fdPath(fds.vifDirectory ?? -1)}/${vifSocketName(index)}`;
+  const multiQueue = vif.queues > 1 ? `,mq=on${vectors(config, vif.queues)}` : '';
+  const rom = config.machine === 'microvm' ? '' : ',romfile=';
+  const model = deviceModel(config, 'virtio-net', config.disks.length + index);
+  return [
+    ...['-chardev', `socket,id=${id}-socket,path=${path}`],
+    ...['-netdev', `vhost-user,id=${id}-net,chardev=${id}-socket,queues=${vif.queues}`],
+    ...['-device', `${model},id=${id},netdev=${id}-net,mac=${vif.mac}${multiQueue}${rom}`],
+  ];
+}
+
+/** One interrupt for each of the 2N queues, one for the control queue, one for configuration changes (virtio-pci). */
+function vectors(config: DomainConfig, queuePairs: number): string {
+  return config.machine === 'microvm' ? '' : `,vectors=${2 * queuePairs + 2}`;
+}
+
+/** QEMU's name of the device on this machine's bus; `place` counts all devices of the domain. */
+function deviceModel(config: DomainConfig, device: 'vhost-user-blk' | 'virtio-net', place: number): string {
+  if (config.machine !== 'microvm') return `${device}-pci,disable-legacy=on`;
+  return `${device === 'virtio-net' ? 'virtio-net-device' : device},bus=virtio-mmio-bus.${place}`;
+}
+
+function checkRoom(config: DomainConfig): void {
+  const found = config.disks.length + config.vifs.length;
+  const room = config.machine === 'microvm' ? MICROVM_MAX_DEVICES : PCI_MAX_DEVICES;
+  if (found <= room) return;
+  throw new KemariError(
+    'KEMARI_MACHINE_DEVICES',
+    `machine "${config.machine}" has room for ${room} disks and vifs; the domain has ${found}`,
+  );
+}

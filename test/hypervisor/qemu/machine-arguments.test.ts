@@ -1,0 +1,111 @@
+import test from 'ava';
+import type { DomainConfig } from '../../../src/model/domain-config.js';
+import { machineArguments, type MachineDescriptors } from '../../../src/hypervisor/qemu/machine-arguments.js';
+
+const config: DomainConfig = {
+  name: 'web',
+  uuid: '4a1e2c5c-0f3e-4e0e-9d0a-5b1f0c1d2e3f',
+  machine: 'q35',
+  accel: 'auto',
+  cpu: 'default',
+  memoryBytes: 256 << 20,
+  vcpus: 2,
+  boot: { from: 'kernel', kernel: '/boot/vmlinuz', ramdisk: '/boot/initrd', cmdline: 'console=ttyS0 root=/dev/vda' },
+  disks: [
+    { vdev: 'xvda', target: { kind: 'path', path: '/a' }, readOnly: false, discard: true, cache: 'none', queues: 1 },
+    { vdev: 'xvdb', target: { kind: 'path', path: '/b' }, readOnly: true, discard: true, cache: 'none', queues: 4 },
+  ],
+  vifs: [
+    { mac: '00:16:3e:00:00:01', bridge: undefined, vifname: undefined, queues: 1 },
+    { mac: '00:16:3e:00:00:02', bridge: undefined, vifname: undefined, queues: 2 },
+  ],
+  onPoweroff: 'destroy',
+  onReboot: 'restart',
+  onCrash: 'destroy',
+};
+
+const fds: MachineDescriptors = { ram: 3, qmp: 4, console: 5, kernel: 6, ramdisk: 7, disks: [8, 9], vifDirectory: 10 };
+
+/** The values that follow each `name`. */
+function valuesOf(args: readonly string[], name: string): string[] {
+  return args.flatMap((arg, index) => (arg === name ? [args[index + 1] ?? ''] : []));
+}
+
+test('guest memory is shared and everything else comes by descriptor', (t) => {
+  const args = machineArguments(config, 'tcg', fds);
+  t.deepEqual(valuesOf(args, '-object'), [
+    'memory-backend-file,id=ram,mem-path=/proc/self/fd/3,share=on,size=268435456B',
+  ]);
+  t.deepEqual(valuesOf(args, '-chardev'), [
+    'socket,id=qmp,fd=4',
+    'socket,id=console,fd=5',
+    'socket,id=disk0-socket,fd=8',
+    'socket,id=disk1-socket,fd=9',
+    'socket,id=vif0-socket,path=/proc/self/fd/10/vif0',
+    'socket,id=vif1-socket,path=/proc/self/fd/10/vif1',
+  ]);
+  t.deepEqual(valuesOf(args, '-kernel'), ['/proc/self/fd/6']);
+  t.deepEqual(valuesOf(args, '-initrd'), ['/proc/self/fd/7']);
+  t.false(args.some((arg) => arg.includes('/boot/')));
+});
+
+test('the sandbox is on, and ends of the guest are ours to decide', (t) => {
+  const args = machineArguments(config, 'tcg', fds);
+  t.deepEqual(valuesOf(args, '-sandbox'), ['on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny']);
+  t.deepEqual(valuesOf(args, '-action'), ['reboot=shutdown,shutdown=pause,panic=pause']);
+  t.true(args.includes('-S'));
+});
+
+test('disks and NICs have as many queues as asked for', (t) => {
+  const devices = valuesOf(machineArguments(config, 'tcg', fds), '-device');
+  t.regex(
+    devices.find((device) => device.includes('id=disk1'))!,
+    /^vhost-user-blk-pci,.*num-queues=4/,
+  );
+  t.regex(
+    devices.find((device) => device.includes('id=vif1'))!,
+    /^virtio-net-pci,.*mq=on,vectors=6/,
+  );
+  t.notRegex(
+    devices.find((device) => device.includes('id=vif0'))!,
+    /mq=on/,
+  );
+  t.deepEqual(
+    valuesOf(machineArguments(config, 'tcg', fds), '-netdev').map((netdev) => /queues=\d/.exec(netdev)?.[0]),
+    ['queues=1', 'queues=2'],
+  );
+});
+
+test('microvm has its devices on virtio-mmio, each in a place of its own, and none of a PC', (t) => {
+  const args = machineArguments({ ...config, machine: 'microvm' }, 'tcg', fds);
+  const devices = valuesOf(args, '-device');
+  t.deepEqual(
+    devices.map((device) => /virtio-mmio-bus\.\d+/.exec(device)?.[0]),
+    ['virtio-mmio-bus.0', 'virtio-mmio-bus.1', 'virtio-mmio-bus.2', 'virtio-mmio-bus.3'],
+  );
+  t.false(args.some((arg) => arg.includes('-pci') || arg.includes('pvpanic') || arg.includes('romfile')));
+});
+
+test('a domain that boots from disk tries its disks in their order', (t) => {
+  const args = machineArguments({ ...config, boot: { from: 'disk' } }, 'tcg', { ...fds, kernel: undefined });
+  const disks = valuesOf(args, '-device').filter((device) => device.includes('blk'));
+  t.deepEqual(
+    disks.map((disk) => /bootindex=\d/.exec(disk)?.[0]),
+    ['bootindex=1', 'bootindex=2'],
+  );
+  t.false(args.includes('-kernel'));
+});
+
+test('the default CPU is the host with KVM and all that TCG can without; another is taken as it is', (t) => {
+  t.deepEqual(valuesOf(machineArguments(config, 'kvm', fds), '-cpu'), ['host']);
+  t.deepEqual(valuesOf(machineArguments(config, 'tcg', fds), '-cpu'), ['max,la57=off']);
+  t.deepEqual(valuesOf(machineArguments({ ...config, cpu: 'qemu64' }, 'kvm', fds), '-cpu'), ['qemu64']);
+});
+
+test('more devices than there is room for are refused by number', (t) => {
+  const many = { ...config, disks: Array.from({ length: 25 }, () => config.disks[0]!) };
+  t.throws(() => machineArguments(many, 'tcg', fds), {
+    code: 'KEMARI_MACHINE_DEVICES',
+    message: /room for 24.*has 27/,
+  });
+});
