@@ -1,0 +1,92 @@
+import { performance } from 'node:perf_hooks';
+import type { Logger } from 'pino';
+import { messageOf } from '../base/errors.js';
+import { ControlServer, type ControlHandlers } from '../host/control-server.js';
+import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
+import { Qemu } from '../hypervisor/qemu/qemu.js';
+import { ConsoleHub } from './device-model/console-hub.js';
+import { Domain } from './device-model/domain.js';
+import { ConsoleLog, openDomainLog } from './device-model/domain-log.js';
+import { closeStrayFds } from './device-model/stray-fds.js';
+
+export interface DeviceModelOptions {
+  readonly root: string;
+  readonly domid: number;
+  /** Leave the guest at its first instruction. */
+  readonly paused: boolean;
+  /** Destroys the domain when it is aborted; the reason says in words why. */
+  readonly terminate: AbortSignal;
+}
+
+/**
+ * Lives the life of one domain: starts its machine, serves its devices, console and control socket, until it ends.
+ * Returns the process's exit code. Whatever goes wrong before the guest runs is reported to whoever launched us.
+ */
+export async function runDeviceModel(options: DeviceModelOptions): Promise<number> {
+  closeStrayFds([REPORT_FD, LOCK_FD]);
+  const startup = Startup.adopt(options);
+  const logger = openDomainLog(startup.config.name, options.domid);
+  process.title = `kemari-dm ${startup.config.name}`;
+  logger.info({ event: 'start', config: startup.config, pid: process.pid }, 'kemari-dm starts');
+  let released = false;
+  const release = (): void => {
+    if (!released) startup.removeDomain();
+    released = true;
+  };
+  try {
+    const { failed } = await live(startup, logger, options, release);
+    logger.info({ event: 'end', failed }, 'the domain has ended');
+    return failed ? 1 : 0;
+  } catch (error) {
+    logger.error({ event: 'start-failed', err: error }, 'the domain could not be started');
+    release();
+    startup.fail(error);
+    return 1;
+  }
+}
+
+async function live(
+  startup: Startup,
+  logger: Logger,
+  options: DeviceModelOptions,
+  release: () => void,
+): Promise<{ readonly failed: boolean }> {
+  const { paths } = startup.domain;
+  const consoleLog = new ConsoleLog(logger, () => performance.now());
+  const hub = await ConsoleHub.listen(paths.consoleSocket, (bytes) => {
+    consoleLog.write(bytes);
+  });
+  const domain = new Domain({
+    ...{ startup, logger, release, paused: options.paused, hypervisor: new Qemu(process.env) },
+    attachConsole: (outletFd) => {
+      hub.attach(outletFd);
+    },
+  });
+  const server = await ControlServer.listen(paths.controlSocket, controlHandlers(domain));
+  const terminate = (): void => {
+    logger.warn({ event: 'terminate' }, messageOf(options.terminate.reason));
+    domain.request('destroy').catch(() => undefined);
+  };
+  options.terminate.addEventListener('abort', terminate);
+  if (options.terminate.aborted) terminate();
+  try {
+    await domain.start();
+    startup.ready();
+    return await domain.ended;
+  } finally {
+    consoleLog.flush();
+    await hub.close();
+    await server.close();
+  }
+}
+
+function controlHandlers(domain: Domain): ControlHandlers {
+  return {
+    info: () => domain.info(),
+    pause: () => domain.request('pause'),
+    unpause: () => domain.request('unpause'),
+    shutdown: () => domain.request('shutdown'),
+    reboot: () => domain.request('reboot'),
+    destroy: () => domain.request('destroy'),
+  };
+}

@@ -1,0 +1,258 @@
+import type { Logger } from 'pino';
+import { KemariError, asKemariError, messageOf } from '../../base/errors.js';
+import { assert } from '../../base/assert.js';
+import type { DomainInfo } from '../../host/contract.js';
+import { readRecord } from '../../host/domain-record.js';
+import type { Startup } from '../../host/startup.js';
+import type { Hypervisor, MachineEvent } from '../../hypervisor/contract.js';
+import {
+  domainState,
+  startLifecycle,
+  step,
+  type Lifecycle,
+  type LifecycleEffect,
+  type LifecycleInput,
+  type RequestVerb,
+} from '../../engine/lifecycle.js';
+import { MachineRun, type RunEvent } from './machine-run.js';
+
+export interface DomainOptions {
+  readonly startup: Startup;
+  readonly hypervisor: Hypervisor;
+  readonly logger: Logger;
+  readonly paused: boolean;
+  readonly attachConsole: (outletFd: number) => void;
+  /** Lets go of what the domain holds on its host; called once, when nothing of it runs any more. */
+  readonly release: () => void;
+}
+
+/**
+ * A domain's life: the engine decides (step), this carries out. Decisions are made at once, in the order in which things
+ * happen; their effects follow one after another.
+ */
+export class Domain {
+  /** How it ended, once nothing of the machine and its devices is left. */
+  readonly ended: Promise<{ readonly failed: boolean }>;
+  readonly #options: DomainOptions;
+  readonly #createdAtMs: number;
+  #lifecycle: Lifecycle;
+  #run: MachineRun;
+  #effects: Promise<void> = Promise.resolve();
+  #end: (how: { readonly failed: boolean }) => void = () => undefined;
+  #version = '';
+  #accel: 'kvm' | 'tcg' = 'tcg';
+
+  constructor(options: DomainOptions) {
+    this.#options = options;
+    this.#createdAtMs = readRecord(options.startup.domain.paths).createdAtMs;
+    this.#lifecycle = startLifecycle(options.startup.config, options.paused);
+    this.#run = this.#newRun();
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  /** Starts the machine for the first time. When that fails nothing of it is left. Errors: those of MachineRun.start. */
+  async start(): Promise<void> {
+    try {
+      await this.#startRun();
+    } catch (error) {
+      this.#feed({ type: 'machine-failed', reason: messageOf(error) });
+      await this.ended;
+      throw error;
+    }
+    await this.#input({ type: 'machine-ready' });
+  }
+
+  /** Errors: `KEMARI_WRONG_STATE`, `KEMARI_DOMAIN_DYING`, and those of the machine. */
+  async request(verb: RequestVerb): Promise<null> {
+    this.#options.logger.info({ event: 'request', verb }, `asked to ${verb}`);
+    await this.#input({ type: 'request', verb });
+    if (verb === 'destroy') await this.ended;
+    return null;
+  }
+
+  /** The pid of the machine's process, to be killed in an emergency. */
+  get machinePid(): number | undefined {
+    return this.#run.machine?.pid;
+  }
+
+  info(): DomainInfo {
+    const { startup } = this.#options;
+    const { machine, devices } = this.#run;
+    return {
+      domid: startup.domain.domid,
+      config: startup.config,
+      state: domainState(this.#lifecycle),
+      createdAtMs: this.#createdAtMs,
+      dmPid: process.pid,
+      qemuPid: machine?.pid,
+      qemuVersion: this.#version,
+      accel: this.#accel,
+      cpuSeconds: machine?.cpuSeconds() ?? 0,
+      gate: devices.gateInfo(),
+      disks: devices.diskInfo(),
+      vifs: devices.vifInfo(),
+    };
+  }
+
+  /** For what nobody waits for: a failure to carry it out becomes an input of its own. */
+  #feed(input: LifecycleInput): void {
+    this.#input(input).catch(() => undefined);
+  }
+
+  /** Lets the engine decide now; fulfilled when what it decided was carried out. */
+  #input(input: LifecycleInput): Promise<void> {
+    const before = this.#lifecycle.state.name;
+    const { lifecycle, effects } = step(this.#lifecycle, input);
+    this.#lifecycle = lifecycle;
+    const { logger } = this.#options;
+    if (lifecycle.state.name !== before) {
+      logger.info(
+        { event: 'state', from: before, to: lifecycle.state.name, input },
+        `${before} -> ${lifecycle.state.name}`,
+      );
+    }
+    // What is on its way must not keep the end waiting.
+    if (lifecycle.state.name === 'dying' && before !== 'dying') this.#run.end().catch(() => undefined);
+    const done = this.#effects.then(async () => {
+      for (const effect of effects) await this.#carryOut(effect);
+    });
+    this.#effects = done.catch((error: unknown) => {
+      this.#effectFailed(error);
+    });
+    return done;
+  }
+
+  async #carryOut(effect: LifecycleEffect): Promise<void> {
+    const { logger } = this.#options;
+    switch (effect.do) {
+      case 'log':
+        logger[effect.level]({ event: 'lifecycle' }, effect.text);
+        return;
+      case 'refuse':
+        throw new KemariError(effect.code, effect.text);
+      case 'pause':
+        return this.#run.machine?.pause();
+      case 'resume':
+        return this.#run.machine?.resume();
+      case 'request-power-off':
+        return this.#run.machine?.requestPowerOff();
+      case 'reset':
+        await this.#run.machine?.reset();
+        this.#feed({ type: 'machine-ready' });
+        return;
+      case 'relaunch':
+        return this.#relaunch();
+      case 'end-machine':
+        return this.#run.end();
+      case 'take-down':
+        return this.#takeDown(effect.failed);
+    }
+  }
+
+  async #takeDown(failed: boolean): Promise<void> {
+    try {
+      await this.#run.end();
+    } catch (error) {
+      this.#options.logger.error({ event: 'take-down-failed', err: error }, messageOf(error));
+      failed = true;
+    }
+    this.#options.release();
+    this.#end({ failed });
+  }
+
+  async #relaunch(): Promise<void> {
+    await this.#run.end();
+    if (this.#lifecycle.state.name === 'dying') return;
+    this.#run = this.#newRun();
+    try {
+      await this.#startRun();
+      this.#feed({ type: 'machine-ready' });
+    } catch (error) {
+      this.#feed({ type: 'machine-failed', reason: messageOf(error) });
+    }
+  }
+
+  /** An order that the machine did not carry out leaves us not knowing what it does: it counts as lost. */
+  #effectFailed(error: unknown): void {
+    if (error instanceof KemariError && NOT_THE_MACHINES.has(error.code)) return;
+    const { code, message } = asKemariError(error);
+    this.#options.logger.error({ event: 'order-failed', err: error }, message);
+    this.#feed({ type: 'device-failed', reason: `${code}: ${message}`, nowMs: performance.now() });
+  }
+
+  #newRun(): MachineRun {
+    const { startup, hypervisor, logger, attachConsole } = this.#options;
+    const run: MachineRun = new MachineRun({
+      domid: startup.domain.domid,
+      config: startup.config,
+      hypervisor,
+      cacheDirectory: startup.registry.host.root,
+      privateDirectory: startup.domain.paths.directory,
+      attachConsole,
+      onProcess: (pid) => {
+        startup.recordQemu(pid);
+        logger.info({ event: 'machine-process', pid }, 'the machine has a process');
+      },
+      onOutput: (line) => {
+        logger.warn({ source: 'hypervisor' }, line);
+      },
+      onEvent: (event) => {
+        assert(run === this.#run, 'a run that was ended says nothing');
+        this.#runEvent(event);
+      },
+    });
+    return run;
+  }
+
+  async #startRun(): Promise<void> {
+    const { startup, logger } = this.#options;
+    startup.progress('starting the machine');
+    const { version, accel, pid } = await this.#run.start();
+    this.#version = version;
+    this.#accel = accel;
+    logger.info({ event: 'machine-started', pid, version, accel }, `QEMU ${version} is up (${accel})`);
+  }
+
+  #runEvent(event: RunEvent): void {
+    const { logger } = this.#options;
+    const nowMs = performance.now();
+    switch (event.type) {
+      case 'machine':
+        this.#machineEvent(event.event, nowMs);
+        return;
+      case 'device-failed':
+        this.#feed({ type: 'device-failed', reason: event.reason, nowMs });
+        return;
+      case 'device-warning':
+        logger.warn({ event: event.type, device: event.device, code: event.code }, event.text);
+    }
+  }
+
+  #machineEvent(event: MachineEvent, nowMs: number): void {
+    this.#options.logger.info({ event: `machine-${event.type}`, ...event }, `the machine: ${event.type}`);
+    switch (event.type) {
+      case 'stopped':
+      case 'resumed':
+      case 'reset':
+        return;
+      case 'powered-off':
+      case 'rebooted':
+      case 'panicked':
+        this.#feed({ type: event.type, nowMs });
+        return;
+      case 'exited': {
+        const how = event.signal === null ? `exit code ${event.code ?? 'unknown'}` : `signal ${event.signal}`;
+        this.#feed({ type: 'exited', reason: `the machine's process ended by itself: ${how}`, nowMs });
+      }
+    }
+  }
+}
+
+/** A refusal is an answer; a connection that closed is followed by the report that the process ended. */
+const NOT_THE_MACHINES: ReadonlySet<string> = new Set([
+  'KEMARI_WRONG_STATE',
+  'KEMARI_DOMAIN_DYING',
+  'KEMARI_QMP_CLOSED',
+]);
