@@ -13,7 +13,9 @@ Error::Error(std::string code, const std::string& message, int error_number, std
       error_number_(error_number),
       system_call_(std::move(system_call)) {}
 
-void fail(const char* code, const std::string& message) { throw Error(code, message); }
+void fail(const char* code, const std::string& message) {
+  throw Error(code, message);
+}
 
 void fail_errno(const char* code, const char* system_call, const std::string& message, int error_number) {
   throw Error(code, message + ": " + std::strerror(error_number) + " (" + system_call + ")", error_number, system_call);

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 
 #include "ring/ring_device.h"
 
@@ -23,7 +24,10 @@ class EventChannel {
   void close();
 
  private:
+  void emit(DeviceEvent event);
+
   Napi::ThreadSafeFunction function_;
+  std::mutex mutex_;  // of open_: events come from ring threads
   bool open_ = true;
 };
 

@@ -20,7 +20,8 @@
 
 namespace kemari {
 
-class DeviceQueue;
+struct DeviceQueue;
+class InflightArea;
 class VhostUserSession;
 
 // What a device tells its owner (delivered to JavaScript as a message). `text` is for people.
@@ -149,35 +150,69 @@ class RingDevice {
  private:
   friend class VhostUserSession;
 
+  // --- the thread (ring_device.cc) ---
   void run();
   void settle();
-  void wait_until_idle(std::unique_lock<std::mutex>& lock);
-  void finish(uint32_t index, uint16_t head, uint32_t written, bool exact);
-  void kicked(uint32_t index);
-  void try_start(uint32_t index);
-  void begin(uint32_t index);
-  void update_running(uint32_t index);
+  bool idle() const noexcept;  // nothing in flight
+  void give_way(std::unique_lock<std::mutex>& lock);
+  // The device is at its end: stops and forgets all queues, drops what is held. Idempotent.
+  void let_go();
+  // Runs `body`; what it throws ends the connection and is reported.
+  template <typename Body>
+  void protect(Body&& body) noexcept {
+    try {
+      body();
+    } catch (...) {
+      failed();
+    }
+  }
+  void failed() noexcept;  // in a catch block
+  void connection_ended(DeviceEvent event);
+  // --- the queues' life (ring_device_queues.cc) ---
+  void set_kick(DeviceQueue& queue, UniqueFd fd);
+  void set_enabled(DeviceQueue& queue, bool enabled);
+  void kicked(DeviceQueue& queue);
+  void try_start(DeviceQueue& queue);
+  bool at_same_place(DeviceQueue& queue);
+  void begin(DeviceQueue& queue);
+  void resume(DeviceQueue& queue);
+  void adopt_inflight(DeviceQueue& queue);
+  // False: it drains, and is stopped once `queue.state` is no longer kDraining.
+  bool stop_queue(DeviceQueue& queue);
+  bool advance_stop(DeviceQueue& queue);
+  void discard(DeviceQueue& queue);
+  void update_running(DeviceQueue& queue);
+  bool advance(DeviceQueue& queue);  // what became possible since; true if anything
+  void memory_replaced();
   void publish(DeviceQueue& queue);
-  void drop_held(uint32_t index);
-  void disconnect(DeviceEvent event);
+  void drop_held(DeviceQueue& queue);
+  void forget(DeviceQueue& queue, uint16_t head);
+  void set_call(DeviceQueue& queue, UniqueFd fd);
+  void report_fault(DeviceQueue& queue);
+  void finish(uint32_t index, uint16_t head, uint32_t written, uint64_t touched);
 
   std::string name_;
   std::mutex mutex_;
-  std::atomic<uint32_t> parkers_{0};
-  std::atomic<bool> lane_woken_{false};
-  std::atomic<bool> stopping_{false};
+  std::atomic<uint32_t> parkers_{0};     // threads that wait for mutex_ in park()
+  std::atomic<bool> lane_woken_{false};  // lane_released() is due
+  std::atomic<bool> stopping_{false};    // stop() was called
   bool suspend_on_stop_ = false;
-  bool abandoned_ = false;
-  bool announced_ = false;
+  bool gone_ = false;       // let_go() was done
+  bool announced_ = false;  // kStarted was sent
+  bool watched_ = false;    // the session's socket is in the loop
+  bool event_idx_ = false;
+  bool indirect_ = false;
+  bool modern_ = false;  // VIRTIO_F_VERSION_1 was negotiated
   std::function<void(DeviceEvent)> on_event_;
-  std::shared_ptr<OutputGate> gate_;
   GuestMemory memory_;
+  std::shared_ptr<InflightArea> inflight_area_;
   std::unique_ptr<EventLoop> loop_;
-  std::unique_ptr<GateLane> lane_;
-  std::vector<std::unique_ptr<DeviceQueue>> queues_;  // made on the ring thread, before thread_started()
+  std::unique_ptr<GateLane> lane_;  // wakes loop_, so it goes first
+  std::vector<std::unique_ptr<DeviceQueue>> queues_;
   std::unique_ptr<VhostUserSession> session_;
   std::mutex life_mutex_;  // start() and stop()
   std::thread thread_;
+  bool stopped_ = false;  // stop() has ended
 };
 
 }  // namespace kemari

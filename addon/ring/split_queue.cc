@@ -66,11 +66,15 @@ uint64_t Chain::writable_bytes() const noexcept {
   return sum(writable);
 }
 
-void SplitQueue::set_size(uint32_t size) {
+void SplitQueue::check_size(uint32_t size) {
   if (size == 0 || size > kMaxSize || !std::has_single_bit(size)) {
     fail("KEMARI_VHOST_USER_RING", "queue size is " + std::to_string(size) + ", expected a power of two in [1, " +
                                        std::to_string(kMaxSize) + "]");
   }
+}
+
+void SplitQueue::set_size(uint32_t size) {
+  check_size(size);
   size_ = static_cast<uint16_t>(size);
 }
 
@@ -101,7 +105,7 @@ void SplitQueue::set_base(uint16_t last_avail_index) {
 void SplitQueue::start() {
   if (size_ == 0 || descriptors_ == nullptr)
     fail("KEMARI_VHOST_USER_RING", "the queue has no size or no addresses yet");
-  used_ = published_ = load16(used_ring_ + kRingIndexOffset, __ATOMIC_ACQUIRE);
+  used_ = published_ = used_index_in_memory();
   signalled_valid_ = false;
   fault_.clear();
   started_ = true;
@@ -110,7 +114,12 @@ void SplitQueue::start() {
 
 uint16_t SplitQueue::stop() noexcept {
   started_ = false;
+  descriptors_ = available_ = used_ring_ = nullptr;
   return last_avail_;
+}
+
+uint16_t SplitQueue::used_index_in_memory() const noexcept {
+  return load16(used_ring_ + kRingIndexOffset, __ATOMIC_ACQUIRE);
 }
 
 PopResult SplitQueue::break_queue(std::string why) {
@@ -119,7 +128,7 @@ PopResult SplitQueue::break_queue(std::string why) {
 }
 
 bool SplitQueue::empty() const noexcept {
-  return load16(available_ + kRingIndexOffset, __ATOMIC_ACQUIRE) == last_avail_;
+  return !started_ || load16(available_ + kRingIndexOffset, __ATOMIC_ACQUIRE) == last_avail_;
 }
 
 PopResult SplitQueue::pop(Chain& chain) {
@@ -214,6 +223,7 @@ void SplitQueue::unpop(uint16_t count) noexcept {
 }
 
 void SplitQueue::push_used(uint16_t head, uint32_t written) noexcept {
+  KEMARI_ASSERT(started_);
   uint8_t* at = used_ring_ + kRingEntriesOffset + (used_ & (size_ - 1)) * sizeof(virtq_used_elem);
   // SAFETY: inside the used ring, aligned to 4 like the ring.
   auto* element = reinterpret_cast<virtq_used_elem*>(at);
@@ -238,6 +248,7 @@ bool SplitQueue::publish() noexcept {
 }
 
 void SplitQueue::set_kicks_wanted(bool wanted) noexcept {
+  if (!started_) return;
   if (event_idx_) {
     // An avail event in the past never fires; one at the next entry fires at once.
     if (!wanted) return;

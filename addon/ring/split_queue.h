@@ -32,6 +32,8 @@ struct QueueAddresses {
   uint64_t descriptor;
   uint64_t available;
   uint64_t used;
+
+  bool operator==(const QueueAddresses&) const = default;
 };
 
 enum class PopResult : uint8_t { kChain = 1, kEmpty = 2, kBroken = 3 };
@@ -44,8 +46,9 @@ class SplitQueue {
 
   explicit SplitQueue(const GuestMemory& memory) : memory_(memory) {}
 
-  // Size, a power of two in [1, kMaxSize]; throws KEMARI_VHOST_USER_RING otherwise.
-  void set_size(uint32_t size);
+  // Throws KEMARI_VHOST_USER_RING unless `size` is a power of two in [1, kMaxSize].
+  static void check_size(uint32_t size);
+  void set_size(uint32_t size);  // checks it
   // Translates and keeps the addresses; throws KEMARI_VHOST_USER_RING when a part lies outside guest memory or is not
   // aligned as section 2.7 demands. Called again after the memory table changed.
   void set_addresses(const QueueAddresses& addresses);
@@ -54,7 +57,7 @@ class SplitQueue {
   void set_base(uint16_t last_avail_index);
   // Throws KEMARI_VHOST_USER_RING when size or addresses are missing.
   void start();
-  // Ends popping; returns last_avail_index, for GET_VRING_BASE. push_used() and publish() work until start().
+  // Forgets the translation; returns last_avail_index, for GET_VRING_BASE. What was pushed must have been published.
   uint16_t stop() noexcept;
   bool started() const noexcept { return started_; }
 
@@ -81,6 +84,8 @@ class SplitQueue {
   uint16_t size() const noexcept { return size_; }
   uint16_t last_available_index() const noexcept { return last_avail_; }
   uint16_t used_index() const noexcept { return used_; }
+  // What the guest sees; set_addresses() must have been called.
+  uint16_t used_index_in_memory() const noexcept;
   const std::string& fault() const noexcept { return fault_; }
 
  private:

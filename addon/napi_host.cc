@@ -1,0 +1,136 @@
+#include "napi_host.h"
+
+#include <fcntl.h>
+#include <liburing.h>
+#include <linux/userfaultfd.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+
+#include "napi_error.h"
+#include "napi_options.h"
+#include "unique_fd.h"
+
+namespace kemari {
+
+namespace {
+
+// Newer than the kernel headers of Debian 12 (Linux 6.7: include/uapi/linux/fs.h, include/uapi/linux/userfaultfd.h).
+struct PagemapScanArgument {
+  uint64_t size;
+  uint64_t flags;
+  uint64_t start;
+  uint64_t end;
+  uint64_t walk_end;
+  uint64_t vec;
+  uint64_t vec_len;
+  uint64_t max_pages;
+  uint64_t category_inverted;
+  uint64_t category_mask;
+  uint64_t category_anyof_mask;
+  uint64_t return_mask;
+};
+constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScanArgument);
+constexpr uint64_t kUffdFeatureWpAsync = 1ull << 15;
+
+constexpr int64_t kMaxSafeInteger = (1ll << 53) - 1;
+
+bool has_io_uring() {
+  io_uring ring;
+  if (io_uring_queue_init(1, &ring, 0) != 0) return false;
+  io_uring_queue_exit(&ring);
+  return true;
+}
+
+bool has_pagemap_scan() {
+  const UniqueFd pagemap(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+  if (!pagemap.valid()) return false;
+  PagemapScanArgument argument{};  // an empty range: asks only whether the request is known
+  argument.size = sizeof argument;
+  return ioctl(pagemap.get(), kPagemapScan, &argument) == 0;
+}
+
+bool has_wp_async() {
+  const UniqueFd fault(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)));
+  if (!fault.valid()) return false;
+  uffdio_api api{};
+  api.api = UFFD_API;
+  api.features = kUffdFeatureWpAsync;
+  return ioctl(fault.get(), UFFDIO_API, &api) == 0;
+}
+
+bool has_tun() {
+  return UniqueFd(open("/dev/net/tun", O_RDWR | O_CLOEXEC)).valid();
+}
+
+int fd_argument(const Napi::Value& value) {
+  if (!value.IsNumber()) fail("KEMARI_ARGUMENT", "a file descriptor is expected");
+  return value.As<Napi::Number>().Int32Value();
+}
+
+// createRam(name, sizeBytes): fd. It can neither shrink nor grow, so no one who has it can take memory from us.
+Napi::Value create_ram(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    if (!info[0].IsString() || !info[1].IsNumber()) fail("KEMARI_ARGUMENT", "createRam needs a name and a size");
+    const std::string name = info[0].As<Napi::String>().Utf8Value();
+    const int64_t size = info[1].As<Napi::Number>().Int64Value();
+    if (size <= 0 || size > kMaxSafeInteger) fail("KEMARI_ARGUMENT", "createRam needs a size larger than 0");
+    UniqueFd fd(memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!fd.valid()) fail_errno("KEMARI_RAM_CREATE", "memfd_create", "cannot create guest memory");
+    if (ftruncate(fd.get(), size) != 0) fail_errno("KEMARI_RAM_CREATE", "ftruncate", "cannot size guest memory");
+    if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
+      fail_errno("KEMARI_RAM_CREATE", "fcntl", "cannot seal guest memory");
+    }
+    return Napi::Number::New(info.Env(), fd.release());
+  });
+}
+
+Napi::Value socket_pair(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    std::array<int, 2> fds;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()) != 0) {
+      fail_errno("KEMARI_SOCKET_PAIR", "socketpair", "cannot create a pair of sockets");
+    }
+    Napi::Array pair = Napi::Array::New(info.Env(), 2);
+    pair.Set(0u, fds[0]);
+    pair.Set(1u, fds[1]);
+    return pair;
+  });
+}
+
+// tryLock(fd): whether the open file is now locked for us alone.
+Napi::Value try_lock(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    int result;
+    do result = flock(fd_argument(info[0]), LOCK_EX | LOCK_NB);
+    while (result != 0 && errno == EINTR);
+    if (result != 0 && errno != EWOULDBLOCK) fail_errno("KEMARI_LOCK", "flock", "cannot lock a file");
+    return Napi::Boolean::New(info.Env(), result == 0);
+  });
+}
+
+Napi::Value probe_host(const Napi::CallbackInfo& info) {
+  Napi::Object probe = Napi::Object::New(info.Env());
+  probe.Set("ioUring", has_io_uring());
+  probe.Set("pagemapScan", has_pagemap_scan());
+  probe.Set("userfaultfdWpAsync", has_wp_async());
+  probe.Set("tun", has_tun());
+  return probe;
+}
+
+}  // namespace
+
+void define_host(Napi::Env env, Napi::Object exports) {
+  exports.Set("createRam", Napi::Function::New(env, create_ram, "createRam"));
+  exports.Set("socketPair", Napi::Function::New(env, socket_pair, "socketPair"));
+  exports.Set("tryLock", Napi::Function::New(env, try_lock, "tryLock"));
+  exports.Set("probeHost", Napi::Function::New(env, probe_host, "probeHost"));
+}
+
+}  // namespace kemari

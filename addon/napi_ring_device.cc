@@ -1,0 +1,63 @@
+#include "napi_ring_device.h"
+
+namespace kemari {
+
+DeviceHandle::DeviceHandle(std::shared_ptr<RingDevice> device, std::shared_ptr<EventChannel> events)
+    : device_(std::move(device)), events_(std::move(events)) {}
+
+DeviceHandle::~DeviceHandle() {
+  device_->stop();
+}
+
+// Ends the device's thread on a worker thread: what is in flight may take its time.
+class DeviceCloser : public Napi::AsyncWorker {
+ public:
+  DeviceCloser(Napi::Env env, std::shared_ptr<DeviceHandle> handle)
+      : Napi::AsyncWorker(env), promise_(Napi::Promise::Deferred::New(env)), handle_(std::move(handle)) {}
+
+  Napi::Promise promise() const { return promise_.Promise(); }
+
+ protected:
+  void Execute() override { handle_->device_->stop(); }
+  void OnOK() override {
+    handle_->events_->close();
+    promise_.Resolve(Env().Undefined());
+  }
+  void OnError(const Napi::Error& error) override { promise_.Reject(error.Value()); }
+
+ private:
+  Napi::Promise::Deferred promise_;
+  std::shared_ptr<DeviceHandle> handle_;
+};
+
+Napi::Promise DeviceHandle::close(Napi::Env env, std::shared_ptr<DeviceHandle> handle) {
+  auto* closer = new DeviceCloser(env, std::move(handle));  // deletes itself
+  closer->Queue();
+  return closer->promise();
+}
+
+Napi::Array DeviceHandle::pending(Napi::Env env) {
+  const std::vector<PendingRequest> requests = device_->pending();
+  Napi::Array array = Napi::Array::New(env, requests.size());
+  for (uint32_t i = 0; i < requests.size(); i++) {
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("queue", requests[i].queue);
+    entry.Set("head", static_cast<uint32_t>(requests[i].head));
+    entry.Set("held", requests[i].held);
+    array.Set(i, entry);
+  }
+  return array;
+}
+
+CommonOptions common_options(Napi::Env env, const Napi::Object& options) {
+  CommonOptions common;
+  common.device.name = string_option(options, "name");
+  common.device.gate = gate_option(options, "gate");
+  const Napi::Function listener = function_option(options, "onEvent");
+  common.device.socket.reset(static_cast<int>(integer_option(options, "socketFd", 0, INT32_MAX)));
+  common.events = std::make_shared<EventChannel>(env, listener);
+  common.device.on_event = EventChannel::sink(common.events);
+  return common;
+}
+
+}  // namespace kemari

@@ -1,0 +1,176 @@
+#include "ring/ring_device.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "error.h"
+#include "ring/device_queue.h"
+#include "ring/inflight_area.h"
+#include "ring/vhost_user_session.h"
+
+namespace kemari {
+
+static constexpr size_t kMaxThreadNameBytes = 15;  // of pthread_setname_np
+
+RingDevice::RingDevice(Options options)
+    : name_(std::move(options.name)),
+      on_event_(std::move(options.on_event)),
+      loop_(EventLoop::create(options.allow_io_uring)),
+      session_(std::make_unique<VhostUserSession>(*this, std::move(options.socket))) {
+  lane_ = std::make_unique<GateLane>(std::move(options.gate), [this] {
+    lane_woken_.store(true);
+    loop_->wake();
+  });
+}
+
+RingDevice::~RingDevice() {
+  KEMARI_ASSERT(!thread_.joinable());
+}
+
+void RingDevice::start() {
+  const std::lock_guard life(life_mutex_);
+  KEMARI_ASSERT(!stopped_ && !thread_.joinable());
+  thread_ = std::thread([this] { run(); });
+}
+
+void RingDevice::stop() {
+  const std::lock_guard life(life_mutex_);
+  if (std::exchange(stopped_, true)) return;
+  if (!thread_.joinable()) {
+    session_->close();
+    return;
+  }
+  KEMARI_ASSERT(thread_.get_id() != std::this_thread::get_id());
+  stopping_.store(true);
+  loop_->wake();
+  thread_.join();
+}
+
+std::unique_lock<std::mutex> RingDevice::park() {
+  parkers_.fetch_add(1);
+  std::unique_lock lock(mutex_);
+  parkers_.fetch_sub(1);
+  return lock;
+}
+
+// A busy ring thread lets go of the lock for so short a time that a waiter would hardly ever get it.
+void RingDevice::give_way(std::unique_lock<std::mutex>& lock) {
+  while (parkers_.load() != 0) {
+    lock.unlock();
+    std::this_thread::yield();
+    lock.lock();
+  }
+}
+
+void RingDevice::set_suspend_on_stop(bool suspend) {
+  {
+    const std::unique_lock lock = park();
+    suspend_on_stop_ = suspend;
+  }
+  loop_->wake();  // a stop that drains may be answered now
+}
+
+void RingDevice::freeze_held() {
+  const std::unique_lock lock = park();
+  lane_->freeze();
+}
+
+std::vector<PendingRequest> RingDevice::pending() {
+  const std::unique_lock lock = park();
+  const std::span<Outbound* const> held = lane_->held();
+  std::vector<PendingRequest> requests;
+  for (const auto& queue : queues_) {
+    for (uint16_t head = queue->pending.oldest(); head != PendingList::kNone; head = queue->pending.after(head)) {
+      const bool is_held = std::any_of(held.begin(), held.end(), [&](const Outbound* request) {
+        return request->queue == queue->index && request->head == head;
+      });
+      requests.push_back({queue->index, head, is_held});
+    }
+    for (const uint16_t head : queue->resubmit) requests.push_back({queue->index, head, false});
+  }
+  return requests;
+}
+
+SplitQueue& RingDevice::queue(uint32_t index) noexcept {
+  return queues_[index]->split;
+}
+
+bool RingDevice::running(uint32_t index) const noexcept {
+  return queues_[index]->running;
+}
+
+void RingDevice::emit(DeviceEvent event) {
+  if (on_event_) on_event_(std::move(event));
+}
+
+void RingDevice::failed() noexcept {
+  try {
+    throw;
+  } catch (const Error& error) {
+    connection_ended({DeviceEvent::Type::kProtocolError, error.code(), name_ + ": " + error.what()});
+  } catch (const std::exception& error) {
+    // No memory for what the front-end asks, for example.
+    connection_ended({DeviceEvent::Type::kProtocolError, "KEMARI_VHOST_USER_REFUSED", name_ + ": " + error.what()});
+  }
+}
+
+void RingDevice::run() {
+  pthread_setname_np(pthread_self(), name_.substr(0, kMaxThreadNameBytes).c_str());
+  std::unique_lock lock(mutex_);
+  const uint32_t count = queue_count();
+  KEMARI_ASSERT(count >= 1 && count <= kMaxQueues);
+  for (uint32_t i = 0; i < count; i++) queues_.push_back(std::make_unique<DeviceQueue>(memory_, i));
+  loop_->enter_thread();
+  protect([this] {
+    loop_->add(session_->fd(), [this] { protect([this] { session_->serve(); }); });
+    watched_ = true;
+    thread_started();
+  });
+  while (true) {
+    if (stopping_.load()) let_go();
+    settle();
+    if (stopping_.load() && idle()) break;
+    loop_->run_once(lock);
+    give_way(lock);
+  }
+  thread_ending();
+}
+
+// Ends a turn: whatever its handlers made possible is done before the thread waits.
+void RingDevice::settle() {
+  bool again = true;
+  while (again) {
+    if (lane_woken_.exchange(false)) lane_released();
+    turn_ended();
+    for (const auto& queue : queues_) publish(*queue);
+    again = false;
+    for (const auto& queue : queues_) {
+      protect([&] { again |= advance(*queue); });
+    }
+  }
+  if (idle()) memory_.release_retired();
+}
+
+bool RingDevice::idle() const noexcept {
+  return std::all_of(queues_.begin(), queues_.end(),
+                     [this](const auto& queue) { return queue->pending.count() == 0 && in_flight(queue->index) == 0; });
+}
+
+void RingDevice::connection_ended(DeviceEvent event) {
+  if (gone_) return;
+  let_go();
+  emit(std::move(event));
+}
+
+void RingDevice::let_go() {
+  if (std::exchange(gone_, true)) return;
+  if (watched_) loop_->remove(session_->fd());
+  session_->close();
+  for (const auto& queue : queues_) discard(*queue);
+  abandon();
+}
+
+}  // namespace kemari
