@@ -1,10 +1,22 @@
 // The export table of the addon, nothing else.
 #include <napi.h>
 
+#include "napi_gate.h"
+#include "napi_host.h"
+#include "napi_unix_socket.h"
+#include "ring/console/napi_console.h"
+#include "ring/disk/napi_disk.h"
+#include "ring/net/napi_nic.h"
+
 namespace kemari {
 
 static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
-  (void)env;
+  define_gate(env, exports);
+  define_disk(env, exports);
+  define_nic(env, exports);
+  define_console(env, exports);
+  define_host(env, exports);
+  define_unix_socket(env, exports);
   return exports;
 }
 
