@@ -30,6 +30,9 @@ function targetText(disk: DiskConfig): string {
  * Errors: `KEMARI_NAME_IN_USE`, `KEMARI_UUID_IN_USE`, `KEMARI_MAC_IN_USE`, `KEMARI_VIFNAME_IN_USE`, `KEMARI_DISK_IN_USE`.
  */
 export function checkClaims(config: DomainConfig, others: readonly OtherDomain[]): void {
+  for (const [index, disk] of config.disks.entries()) {
+    checkDisk(disk, config.disks.slice(0, index), 'the same domain');
+  }
   for (const other of others) {
     const owner = `domain "${other.config.name}" (domid ${other.domid})`;
     if (other.config.name === config.name) {

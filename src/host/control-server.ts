@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { KemariError, errorToWire } from '../base/errors.js';
 import type { ControlReplies, ControlRequest } from './contract.js';
@@ -15,6 +16,9 @@ export type ControlHandlers = {
 
 /** Clients at a time; one more is closed at once. */
 export const CONNECTION_LIMIT = 64;
+
+/** How long closing waits for replies that are under way. */
+export const CLOSE_TIMEOUT_MS = 2_000;
 
 /** Requests of one connection that wait for their reply; one more is refused. */
 export const PENDING_LIMIT = 16;
@@ -42,13 +46,16 @@ export class ControlServer {
   }
 
   /**
-   * Takes no more requests, sends the replies of those that run, then closes. A handler must not await it (its own reply
+   * Takes no more requests, sends the replies of those that run (for CLOSE_TIMEOUT_MS at most), then closes. A handler must not await it (its own reply
    * would never be sent): `destroy` returns first, and its process then closes the server.
    */
   async close(): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
     for (const socket of this.#sockets) socket.pause();
-    await Promise.all(this.#replies);
+    const late = new AbortController();
+    const timedOut = delay(CLOSE_TIMEOUT_MS, undefined, { signal: late.signal }).catch(() => undefined);
+    await Promise.race([Promise.all(this.#replies), timedOut]);
+    late.abort();
     for (const socket of this.#sockets) socket.end(() => socket.destroy());
     await closed;
   }

@@ -1,5 +1,5 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { DomainConfig } from '../model/domain-config.js';
 import { KemariError, messageOf } from '../base/errors.js';
 import { assert } from '../base/assert.js';
@@ -46,8 +46,8 @@ export class Registry {
     this.host = hostPaths(root);
     domainPaths(this.host, MAX_DOMID);
     try {
-      mkdirSync(this.host.domains, { recursive: true, mode: 0o700 });
-      mkdirSync(this.host.logDirectory, { recursive: true, mode: 0o700 });
+      makeDirectory(this.host.domains);
+      makeDirectory(this.host.logDirectory);
     } catch (error) {
       throw new KemariError('KEMARI_ROOT_UNUSABLE', `cannot use --root ${this.host.root}: ${messageOf(error)}`, {
         cause: error,
@@ -185,6 +185,21 @@ export class Registry {
       if (!taken.has(domid)) return domid;
     }
     throw new KemariError('KEMARI_NO_DOMID', `all ${MAX_DOMID} domids of ${this.host.root} are taken`);
+  }
+}
+
+/**
+ * Makes a folder, mode 0700, and those above it. Node's own `recursive` never returns where the kernel answers ENOENT for
+ * the last step (below /proc, for example).
+ */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return;
+  if (!existsSync(dirname(path))) makeDirectory(dirname(path));
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Another command made it meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
 }
 

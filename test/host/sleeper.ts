@@ -1,0 +1,2 @@
+/** A process that stays until it is killed. */
+setInterval(() => undefined, 1 << 30);
