@@ -28,7 +28,7 @@ inline constexpr uint64_t kUsedGpa = 0x5000;
 inline constexpr uint64_t kTableGpa = 0x8000;  // room for indirect tables
 
 inline UniqueFd make_ram_fd() {
-  UniqueFd fd(memfd_create("fuzz-ram", MFD_CLOEXEC));
+  UniqueFd fd(memfd_create("fuzz-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   KEMARI_ASSERT(fd.valid() && ftruncate(fd.get(), 2 * kHalfBytes) == 0);
   return fd;
 }
