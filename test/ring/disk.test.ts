@@ -159,6 +159,22 @@ forEachWay('a length that is no multiple of a sector is an I/O error', async (t,
   t.is(guest.read(0, 1000).status, VIRTIO_BLK_S_IOERR);
 });
 
+for (const headerBytes of [0, 15]) {
+  test.serial(
+    `a request with ${headerBytes} bytes of header is an I/O error`,
+    onStand((t, stand) => {
+      const { driver, device } = stand.openDisk({ target: { path: fileOf(stand) } });
+      const buffer = stand.ram.allocate(4096);
+      const header = headerBytes === 0 ? [] : [{ gpa: buffer, length: headerBytes }];
+      driver.add(header, [{ gpa: buffer + 512, length: 513 }]);
+      driver.kick();
+      driver.wait();
+      t.is(stand.ram.bytes[buffer + 1024], VIRTIO_BLK_S_IOERR);
+      t.deepEqual(device.pending(), []);
+    }),
+  );
+}
+
 forEachWay('an unknown request is answered as unsupported', async (t, way, stand) => {
   const { guest } = stand.openDisk(await way.open(stand));
   t.is(guest.run(77, 0, { read: 512 }).status, VIRTIO_BLK_S_UNSUPP);

@@ -214,21 +214,6 @@ const ATTACKS: readonly Attack[] = [
       driver.offer(0);
     },
   },
-  {
-    claim: 'a request whose header is too short',
-    run: (driver) => {
-      put(driver, 0, BUFFER_GPA, 15, 1);
-      put(driver, 1, BUFFER_GPA, 1, undefined, VIRTQ_DESC_F_WRITE);
-      driver.offer(0);
-    },
-  },
-  {
-    claim: 'a request without anything to read',
-    run: (driver) => {
-      put(driver, 0, BUFFER_GPA, 512, undefined, VIRTQ_DESC_F_WRITE);
-      driver.offer(0);
-    },
-  },
 ];
 
 for (const { claim, ring, run } of ATTACKS) {

@@ -21,10 +21,17 @@ export interface Connected<Device> {
 
 /** What a test stands on: guest memory, a gate, a folder, and the devices it opened. `close` takes all of it down. */
 export class Stand {
-  readonly ram = new GuestRam();
+  readonly ram: GuestRam;
+  readonly #ownsRam: boolean;
   readonly gate: OutputGate = new addon.OutputGate();
   readonly folder = mkdtempSync(path.join(tmpdir(), 'kemari-ring-'));
   readonly #closers: (() => void | Promise<void>)[] = [];
+
+  /** On guest memory of its own, or on that of another stand, which then stays open. */
+  constructor(ram?: GuestRam) {
+    this.ram = ram ?? new GuestRam();
+    this.#ownsRam = ram === undefined;
+  }
 
   file(name: string): string {
     return path.join(this.folder, name);
@@ -95,7 +102,7 @@ export class Stand {
 
   async close(): Promise<void> {
     for (const closer of this.#closers.splice(0).reverse()) await closer();
-    this.ram.close();
+    if (this.#ownsRam) this.ram.close();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
