@@ -1,6 +1,7 @@
 #include "ring/net/nic.h"
 
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "error.h"
@@ -41,7 +42,7 @@ void Nic::features_acked(uint64_t features) {
   if (features == features_) return;
   features_ = features;
   for (const auto& pair : pairs_) pair->receive.features_changed();
-  tap_.configure(net_header_bytes(features), tun_offload(features));
+  with_tap([&] { tap_.configure(net_header_bytes(features), tun_offload(features)); });
 }
 
 void Nic::memory_changed() {
@@ -59,6 +60,10 @@ void Nic::thread_started() {
   }
 }
 
+void Nic::thread_ending() {
+  for (uint32_t number = 0; number < tap_.queue_count(); number++) loop().remove(tap_.fd(number));
+}
+
 void Nic::abandon() {
   for (const auto& pair : pairs_) pair->transmit.give_up_waiting();
 }
@@ -66,7 +71,7 @@ void Nic::abandon() {
 void Nic::queue_started(uint32_t index) {
   Pair& pair = *pairs_[index / 2];
   if (!is_receive(index)) return pair.transmit.start();
-  tap_.attach(index / 2, true);
+  with_tap([&] { tap_.attach(index / 2, true); });
   pair.receive.start();
 }
 
@@ -89,7 +94,7 @@ void Nic::queue_stopping(uint32_t index) {
 }
 
 void Nic::queue_enabled(uint32_t index, bool enabled) {
-  if (is_receive(index)) tap_.attach(index / 2, enabled);
+  if (is_receive(index)) with_tap([&] { tap_.attach(index / 2, enabled); });
 }
 
 uint32_t Nic::in_flight(uint32_t index) const {
@@ -102,6 +107,15 @@ void Nic::abandon_held(uint32_t index) {
 
 void Nic::lane_released() {
   while (Outbound* request = lane().next_released()) TransmitQueue::released(*request);
+}
+
+// Someone may delete the tap under us: the guest then has a dead wire, not a broken device.
+void Nic::with_tap(const std::function<void()>& change) {
+  try {
+    change();
+  } catch (const Error& error) {
+    tap_gone(error.error_number());
+  }
 }
 
 void Nic::tap_gone(int error_number) {

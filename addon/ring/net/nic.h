@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -43,6 +44,7 @@ class Nic final : public RingDevice {
   void features_acked(uint64_t features) override;
   void memory_changed() override;
   void thread_started() override;
+  void thread_ending() override;
   void abandon() override;
   void queue_started(uint32_t index) override;
   void queue_kicked(uint32_t index) override;
@@ -63,6 +65,7 @@ class Nic final : public RingDevice {
   };
 
   int tap_fd(uint32_t queue_index) const noexcept { return tap_.fd(queue_index / 2); }
+  void with_tap(const std::function<void()>& change);
   // The tap answers no more (someone deleted it): says so once.
   void tap_gone(int error_number);
 

@@ -62,7 +62,7 @@ void ReceiveQueue::stop() {
 
 void ReceiveQueue::memory_changed() {
   put_back();
-  run();
+  post_turn();  // not at once: memory that nothing uses any more is let go of in between
 }
 
 void ReceiveQueue::put_back() {
@@ -94,6 +94,10 @@ void ReceiveQueue::run() {
     start_bytes = bytes;
     batches++;
   }
+  post_turn();
+}
+
+void ReceiveQueue::post_turn() {
   if (posted_) return;
   posted_ = true;
   nic_.loop().post([this] {

@@ -74,6 +74,7 @@ class ReceiveQueue {
   // Marks what a read may have written into buffers that the guest is not told about.
   void mark_scribbled() const;
   bool wait_for_buffers();
+  void post_turn();
   void put_back();
 
   Nic& nic_;
