@@ -137,6 +137,9 @@ void RingDevice::run() {
     give_way(lock);
   }
   thread_ending();
+  // io_uring holds the file of a poll that was removed until the next turn, and a device's files are to be gone now.
+  loop_->post([] {});
+  loop_->run_once(lock);
 }
 
 // Ends a turn: whatever its handlers made possible is done before the thread waits.

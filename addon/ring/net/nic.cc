@@ -62,6 +62,7 @@ void Nic::thread_started() {
 
 void Nic::thread_ending() {
   for (uint32_t number = 0; number < tap_.queue_count(); number++) loop().remove(tap_.fd(number));
+  tap_.close();  // now, however long JavaScript keeps the closed device
 }
 
 void Nic::abandon() {

@@ -1,6 +1,7 @@
 #include "ring/net/tap.h"
 
 #include <fcntl.h>
+#include <linux/ethtool.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -55,12 +56,24 @@ void disable_ipv6(const std::string& name) {
   if (::write(file.get(), "1", 1) != 1) fail_errno("KEMARI_NET_TAP", "write", "cannot write " + path);
 }
 
+bool is_bridge(int socket, const std::string& name) {
+  ethtool_drvinfo driver{};
+  driver.cmd = ETHTOOL_GDRVINFO;
+  ifreq request = request_for(name);
+  request.ifr_data = reinterpret_cast<char*>(&driver);
+  return ::ioctl(socket, SIOCETHTOOL, &request) == 0 && std::strcmp(driver.driver, "bridge") == 0;
+}
+
 void join_bridge(int socket, const std::string& tap, const std::string& bridge) {
   const unsigned bridge_index = ::if_nametoindex(bridge.c_str());
   if (bridge_index == 0) {
     fail("KEMARI_NET_NO_BRIDGE", "bridge '" + bridge + "' for tap '" + tap +
                                      "' does not exist: create it (ip link add " + bridge +
                                      " type bridge; ip link set " + bridge + " up) or name another in the vif");
+  }
+  if (!is_bridge(socket, bridge)) {
+    fail("KEMARI_NET_BRIDGE",
+         "'" + bridge + "' for tap '" + tap + "' is no bridge: name a bridge in the vif (ip link show type bridge)");
   }
   // The bridge's own MTU is the smallest of its members': joining must not lower it.
   ifreq mtu = request_for(bridge);
@@ -139,6 +152,10 @@ void Tap::set_up_link(const Options& options) {
   call(socket.get(), SIOCGIFFLAGS, &request, "SIOCGIFFLAGS", "cannot read the flags of tap '" + name_ + "'");
   request.ifr_flags |= IFF_UP;
   call(socket.get(), SIOCSIFFLAGS, &request, "SIOCSIFFLAGS", "cannot bring up tap '" + name_ + "'");
+}
+
+void Tap::close() noexcept {
+  for (Queue& queue : queues_) queue.fd.reset();
 }
 
 void Tap::configure(size_t header_bytes, unsigned offload) {

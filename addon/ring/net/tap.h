@@ -32,6 +32,9 @@ class Tap {
   // KEMARI_NET_NO_BRIDGE, KEMARI_NET_BRIDGE.
   explicit Tap(const Options& options);
 
+  // Ends the interface. Nothing but name() and queue_count() is called afterwards. Idempotent.
+  void close() noexcept;
+
   const std::string& name() const noexcept { return name_; }
   int fd(uint32_t queue) const noexcept { return queues_[queue].fd.get(); }
   uint32_t queue_count() const noexcept { return static_cast<uint32_t>(queues_.size()); }
