@@ -159,10 +159,10 @@ export function addEnding(program: Program): Program {
           .option('timeout', { type: 'number', describe: 'Seconds to wait at most (with --wait)' })
           .example('$0 shutdown -a -w', 'Power off all guests and wait for them'),
       async ({ root, json, domain, all, wait, timeout }) => {
-        const progress = new Progress();
-        if (wait) progress.step('waiting for the guest to power off');
         const which = chooseDomains(domain, all);
         const timeoutMs = checkSeconds(timeout);
+        const progress = new Progress();
+        progress.step(wait ? 'waiting for the guest to power off' : 'asking the guest to power off');
         const done = await shutdown(resolveRoot(root), which, { wait, timeoutMs }).finally(() => {
           progress.end();
         });

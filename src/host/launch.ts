@@ -7,6 +7,9 @@ import type { RegisteredDomain, Registry } from './registry.js';
 import { logPath } from './paths.js';
 import { LOCK_FD, REPORT_FD, type StartupLine } from './startup.js';
 
+/** How long a kemari-dm that has failed or was interrupted may take to end before it is killed. */
+const END_TIMEOUT_MS = 5_000;
+
 /** A log longer than this is set aside as `<name>.log.1` when the domain is created anew. */
 export const LOG_LIMIT_BYTES = 16 << 20;
 
@@ -21,7 +24,7 @@ export interface LaunchOptions {
   /** What kemari-dm is doing, in words, as it reports it. */
   readonly onProgress: (text: string) => void;
   /** Ends the launch: kemari-dm is told to stop (SIGTERM) and `KEMARI_INTERRUPTED` is thrown. */
-  readonly signal?: AbortSignal;
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -49,23 +52,49 @@ export async function launchDeviceModel(
       resolve(error.message);
     });
   });
-  const interrupt = (): void => void child.kill('SIGTERM');
-  options.signal?.addEventListener('abort', interrupt, { once: true });
-  if (options.signal?.aborted === true) interrupt();
+  const pipe = child.stdio[REPORT_FD] as Readable;
+  const interrupted = waitForAbort(options.signal);
   try {
-    const outcome = await readReport(child.stdio[REPORT_FD] as Readable, options.onProgress);
-    if (outcome === 'ready' && options.signal?.aborted !== true) {
+    const outcome = await Promise.race([readReport(pipe, options.onProgress), interrupted.promise]);
+    if (outcome === 'ready') {
       child.unref();
       return;
     }
-    const end = await exited;
+    if (outcome === 'interrupted') child.kill('SIGTERM');
+    const end = await endOf(child, exited);
     await registry.removeIfStale(domain.domid);
-    if (options.signal?.aborted === true) {
+    if (outcome === 'interrupted') {
       throw new KemariError('KEMARI_INTERRUPTED', `creation of domain "${domain.name}" was interrupted`);
     }
-    throw outcome instanceof KemariError ? outcome : died(registry, domain, end, startOffset);
+    throw outcome ?? died(registry, domain, end, startOffset);
   } finally {
-    options.signal?.removeEventListener('abort', interrupt);
+    interrupted.forget();
+    pipe.destroy();
+  }
+}
+
+function waitForAbort(signal: AbortSignal): { promise: Promise<'interrupted'>; forget: () => void } {
+  let onAbort: () => void = () => undefined;
+  const promise = new Promise<'interrupted'>((resolve) => {
+    onAbort = () => {
+      resolve('interrupted');
+    };
+    signal.addEventListener('abort', onAbort);
+    if (signal.aborted) onAbort();
+  });
+  const forget = (): void => {
+    signal.removeEventListener('abort', onAbort);
+  };
+  return { promise, forget };
+}
+
+/** Waits for the end of a kemari-dm, which should be near, and kills it when it is not. */
+async function endOf(child: ChildProcess, exited: Promise<string>): Promise<string> {
+  const timer = setTimeout(() => child.kill('SIGKILL'), END_TIMEOUT_MS);
+  try {
+    return await exited;
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -27,7 +27,7 @@ function info(): DomainInfo {
     qemuPid: undefined,
     qemuVersion: '0.0.0',
     accel: 'tcg',
-    cpuSeconds: 1.25,
+    cpuSeconds: 1.5,
     gate: { open: true, passed: 3, held: 0 },
     disks: [],
     vifs: [],
