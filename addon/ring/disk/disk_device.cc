@@ -22,6 +22,7 @@ DiskDevice::DiskDevice(RingDevice::Options options, DiskDeviceOptions disk, std:
       disk_(std::move(disk)),
       backend_(std::move(backend)),
       geometry_(backend_->geometry()),
+      engine_(backend_->engine()),
       queues_(disk_.queues) {
   KEMARI_ASSERT(disk_.queues >= 1 && disk_.queues <= kMaxDiskQueues && disk_.serial.size() <= VIRTIO_BLK_ID_BYTES);
   fill_config();
@@ -84,6 +85,7 @@ void DiskDevice::thread_started() {
   try {
     backend_->attach(loop(), *this);
     attached_ = true;
+    engine_ = backend_->engine();
   } catch (const Error& error) {
     emit({DeviceEvent::Type::kIoError, error.code(), name() + ": " + error.what() + "; every request will fail"});
   }
@@ -91,6 +93,7 @@ void DiskDevice::thread_started() {
 
 void DiskDevice::thread_ending() {
   if (std::exchange(attached_, false)) backend_->detach();
+  backend_.reset();
 }
 
 void DiskDevice::abandon() {

@@ -41,7 +41,9 @@ class DiskDevice final : public RingDevice, private BlockClient {
   DiskDevice(RingDevice::Options options, DiskDeviceOptions disk, std::unique_ptr<BlockBackend> backend);
   ~DiskDevice() override;
 
-  const BlockBackend& backend() const noexcept { return *backend_; }
+  // Any thread, also when the device has stopped.
+  const char* engine() const noexcept { return engine_.load(); }
+  uint64_t size_bytes() const noexcept { return geometry_.size_bytes; }
   const DiskCounters& counters() const noexcept { return counters_; }
 
  protected:
@@ -85,8 +87,9 @@ class DiskDevice final : public RingDevice, private BlockClient {
   void fill_config();
 
   DiskDeviceOptions disk_;
-  std::unique_ptr<BlockBackend> backend_;
+  std::unique_ptr<BlockBackend> backend_;  // let go, with its locks, as the thread ends
   BlockGeometry geometry_;
+  std::atomic<const char*> engine_;
   virtio_blk_config config_{};
   bool write_through_ = false;
   bool attached_ = false;

@@ -77,8 +77,8 @@ class DiskObject final : public RingDeviceObject<DiskObject> {
     };
     const DiskCounters& counters = disk_->counters();
     Napi::Object stats = Napi::Object::New(info.Env());
-    stats["engine"] = disk_->backend().engine();
-    stats["sizeBytes"] = Napi::Number::New(info.Env(), static_cast<double>(disk_->backend().geometry().size_bytes));
+    stats["engine"] = disk_->engine();
+    stats["sizeBytes"] = Napi::Number::New(info.Env(), static_cast<double>(disk_->size_bytes()));
     stats["reads"] = number(counters.reads);
     stats["writes"] = number(counters.writes);
     stats["flushes"] = number(counters.flushes);
