@@ -20,7 +20,7 @@ export interface Running {
   readonly child: ChildProcess;
   readonly outcome: Promise<Outcome>;
   /** Resolves once standard output (or error) holds this text. */
-  saying(text: string, where?: 'stdout' | 'stderr'): Promise<void>;
+  readonly saying: (text: string, where?: 'stdout' | 'stderr') => Promise<void>;
 }
 
 /** A host whose kemari-dm is played by the fake one, and `kemari` for it. */
