@@ -57,8 +57,7 @@ Shape shape_of(uint32_t request) {
       return {sizeof(VhostUserConfigHeader), sizeof(VhostUserConfigHeader) + VHOST_USER_MAX_CONFIG_SIZE};
     case VHOST_USER_GET_INFLIGHT_FD:
     case VHOST_USER_SET_INFLIGHT_FD:
-      // QEMU's structure has padding at its end in some versions.
-      return {sizeof(VhostUserInflight), sizeof(VhostUserInflight) + 4};
+      return {kVhostUserInflightBytes, sizeof(VhostUserInflight)};
     case VHOST_USER_ADD_MEM_REG:
     case VHOST_USER_REM_MEM_REG:
       return {kMemorySlotBytes, kMemorySlotBytes};
@@ -168,10 +167,14 @@ VhostUserMessage decode_vhost_user(const VhostUserHeader& header, std::span<cons
       message.payload = config(header, payload);
       break;
     case VHOST_USER_GET_INFLIGHT_FD:
-    case VHOST_USER_SET_INFLIGHT_FD:
+    case VHOST_USER_SET_INFLIGHT_FD: {
       low_fds = high_fds = message.request == VHOST_USER_SET_INFLIGHT_FD ? 1 : 0;
-      message.payload = read<VhostUserInflight>(payload);
+      VhostUserInflight area{};
+      std::memcpy(&area, payload.data(), kVhostUserInflightBytes);
+      message.payload = area;
+      message.payload_bytes = payload.size();
       break;
+    }
     case VHOST_USER_GET_FEATURES:
     case VHOST_USER_SET_OWNER:
     case VHOST_USER_RESET_OWNER:

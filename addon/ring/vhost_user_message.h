@@ -41,6 +41,7 @@ struct VhostUserMessage {
   std::variant<std::monostate, uint64_t, std::vector<VhostUserMemoryRegion>, VhostUserVringState, VhostUserVringAddress,
                VhostUserVringFd, VhostUserConfig, VhostUserInflight>
       payload;
+  size_t payload_bytes = 0;  // as it was sent; only where a request has more than one size
 };
 
 // Checks what a header alone can tell: version, direction, a known request, a size that request can have. Throws

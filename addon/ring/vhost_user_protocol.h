@@ -95,13 +95,17 @@ struct VhostUserConfigHeader {
 };
 static_assert(sizeof(VhostUserConfigHeader) == 12);
 
-struct [[gnu::packed]] VhostUserInflight {
+// The specification has 20 bytes here. QEMU sends its structure with the padding behind it, and takes an answer of no
+// other size.
+struct VhostUserInflight {
   uint64_t mmap_size;
   uint64_t mmap_offset;
   uint16_t queue_count;
   uint16_t queue_size;
+  uint32_t padding;
 };
-static_assert(sizeof(VhostUserInflight) == 20);
+inline constexpr size_t kVhostUserInflightBytes = 20;  // without the padding
+static_assert(sizeof(VhostUserInflight) == 24);
 
 // The longest payload of those above: SET_CONFIG's, before SET_MEM_TABLE's.
 inline constexpr size_t kVhostUserMaxPayloadBytes = sizeof(VhostUserConfigHeader) + VHOST_USER_MAX_CONFIG_SIZE;

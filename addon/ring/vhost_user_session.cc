@@ -261,9 +261,10 @@ void VhostUserSession::handle_inflight(const VhostUserMessage& message) {
   }
   // The front-end gives it back with SET_INFLIGHT_FD; until then it is its own.
   const std::shared_ptr<InflightArea> created = InflightArea::create(area.queue_count, area.queue_size);
-  const VhostUserInflight reply{created->size_bytes(), 0, area.queue_count, area.queue_size};
+  const VhostUserInflight reply{created->size_bytes(), 0, area.queue_count, area.queue_size, 0};
   answered_ = true;
-  socket_.reply(static_cast<uint32_t>(message.request), bytes_of(reply), created->fd());
+  // As long as the question was: see VhostUserInflight.
+  socket_.reply(static_cast<uint32_t>(message.request), bytes_of(reply).first(message.payload_bytes), created->fd());
 }
 
 void VhostUserSession::handle_queue(const VhostUserMessage& message) {
