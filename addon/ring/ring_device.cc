@@ -44,8 +44,11 @@ void RingDevice::stop() {
     return;
   }
   KEMARI_ASSERT(thread_.get_id() != std::this_thread::get_id());
-  stopping_.store(true);
-  loop_->wake();
+  {
+    const std::unique_lock lock = park();  // the thread must not end, with its loop, between the two
+    stopping_ = true;
+    loop_->wake();
+  }
   thread_.join();
 }
 
@@ -66,22 +69,21 @@ void RingDevice::give_way(std::unique_lock<std::mutex>& lock) {
 }
 
 void RingDevice::set_suspend_on_stop(bool suspend) {
-  {
-    const std::unique_lock lock = park();
-    suspend_on_stop_ = suspend;
-  }
-  loop_->wake();  // a stop that drains may be answered now
+  const std::unique_lock lock = park();
+  suspend_on_stop_ = suspend;
+  if (loop_) loop_->wake();  // a stop that drains may be answered now
 }
 
 void RingDevice::freeze_held() {
   const std::unique_lock lock = park();
-  lane_->freeze();
+  if (lane_) lane_->freeze();
 }
 
 std::vector<PendingRequest> RingDevice::pending() {
   const std::unique_lock lock = park();
-  const std::span<Outbound* const> held = lane_->held();
   std::vector<PendingRequest> requests;
+  if (!lane_) return requests;  // the thread has ended
+  const std::span<Outbound* const> held = lane_->held();
   for (const auto& queue : queues_) {
     for (uint16_t head = queue->pending.oldest(); head != PendingList::kNone; head = queue->pending.after(head)) {
       const bool is_held = std::any_of(held.begin(), held.end(), [&](const Outbound* request) {
@@ -130,9 +132,9 @@ void RingDevice::run() {
     thread_started();
   });
   while (true) {
-    if (stopping_.load()) let_go();
+    if (stopping_) let_go();
     settle();
-    if (stopping_.load() && idle()) break;
+    if (stopping_ && idle()) break;
     loop_->run_once(lock);
     give_way(lock);
   }
@@ -140,6 +142,12 @@ void RingDevice::run() {
   // io_uring holds the file of a poll that was removed until the next turn, and a device's files are to be gone now.
   loop_->post([] {});
   loop_->run_once(lock);
+  // Gone now, however long someone keeps the closed device.
+  lane_.reset();
+  loop_.reset();
+  queues_.clear();
+  inflight_area_.reset();
+  memory_.clear();
 }
 
 // Ends a turn: whatever its handlers made possible is done before the thread waits.

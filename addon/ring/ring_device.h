@@ -138,7 +138,8 @@ class RingDevice {
   // The same where nothing but the first `written` bytes of the writable segments was touched: marks only those.
   void complete_exact(uint32_t index, uint16_t head, uint32_t written);
   // The guest sent what cannot be answered (no place for a status, for example): reported, nothing more is popped until
-  // the queue is started again. For what a device finds wrong; pop() does it for what the ring finds wrong.
+  // the queue is started again. For what a device finds wrong; pop() does it for what the ring finds wrong. unpop() the
+  // request first, a stop would wait for its completion.
   void break_queue(uint32_t index, const std::string& why);
   // Publishes completed requests and calls the guest if it wants to be called. The base does it for every queue before
   // the thread waits, so a device needs it only to be seen earlier.
@@ -195,7 +196,7 @@ class RingDevice {
   std::mutex mutex_;
   std::atomic<uint32_t> parkers_{0};     // threads that wait for mutex_ in park()
   std::atomic<bool> lane_woken_{false};  // lane_released() is due
-  std::atomic<bool> stopping_{false};    // stop() was called
+  bool stopping_ = false;                // stop() was called
   bool suspend_on_stop_ = false;
   bool gone_ = false;       // let_go() was done
   bool announced_ = false;  // kStarted was sent
@@ -206,8 +207,8 @@ class RingDevice {
   std::function<void(DeviceEvent)> on_event_;
   GuestMemory memory_;
   std::shared_ptr<InflightArea> inflight_area_;
-  std::unique_ptr<EventLoop> loop_;
-  std::unique_ptr<GateLane> lane_;  // wakes loop_, so it goes first
+  std::unique_ptr<EventLoop> loop_;  // this and what follows goes as the thread ends
+  std::unique_ptr<GateLane> lane_;   // wakes loop_, so it goes first
   std::vector<std::unique_ptr<DeviceQueue>> queues_;
   std::unique_ptr<VhostUserSession> session_;
   std::mutex life_mutex_;  // start() and stop()

@@ -150,6 +150,7 @@ void DiskDevice::begin(DiskRequest& request) {
       const uint32_t index = request.queue;
       counters_.in_flight.fetch_sub(1, std::memory_order_relaxed);
       free(request);
+      unpop(index, 1);  // it will never be answered
       break_queue(index, "a disk request has no place for its status");
       return;
     }
