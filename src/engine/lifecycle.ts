@@ -32,8 +32,11 @@ export interface Lifecycle {
   readonly restartsMs: readonly number[];
 }
 
-/** A domain that restarts by itself more than RESTART_LIMIT times within RESTART_WINDOW_MS does so in vain, and is destroyed. */
-export const RESTART_LIMIT = 5;
+/**
+ * A domain that restarts by itself more than RESTART_LIMIT times within RESTART_WINDOW_MS does so in vain, and is destroyed.
+ * Firmware may reset once more for each reboot of a guest, so that half of them are the guest's.
+ */
+export const RESTART_LIMIT = 10;
 export const RESTART_WINDOW_MS = 60_000;
 
 export type RequestVerb = 'pause' | 'unpause' | 'shutdown' | 'reboot' | 'destroy';
@@ -91,9 +94,9 @@ export function step(lifecycle: Lifecycle, input: LifecycleInput): Step {
     case 'powered-off':
       return poweredOff(lifecycle, input.nowMs);
     case 'rebooted':
-      return ended(lifecycle, 'on_reboot', 'the guest rebooted', input.nowMs);
+      return rebooted(lifecycle, input.nowMs);
     case 'panicked':
-      return ended(lifecycle, 'on_crash', 'the guest panicked', input.nowMs);
+      return ended(lifecycle, 'on_crash', 'the guest panicked', { do: 'relaunch' }, input.nowMs);
     case 'exited':
     case 'device-failed':
       return lost(lifecycle, input.reason, input.nowMs);
@@ -195,8 +198,20 @@ function askToEnd(lifecycle: Lifecycle, asked: Ending): Step {
 function poweredOff(lifecycle: Lifecycle, nowMs: number): Step {
   const { state } = lifecycle;
   const asked = state.name === 'shutting-down' || state.name === 'paused' ? state.asked : undefined;
-  if (asked === 'reboot') return ended(lifecycle, 'on_reboot', 'the guest powered off in order to reboot', nowMs);
-  return ended(lifecycle, 'on_poweroff', 'the guest powered off', nowMs);
+  if (asked !== 'reboot') return ended(lifecycle, 'on_poweroff', 'the guest powered off', { do: 'relaunch' }, nowMs);
+  return ended(lifecycle, 'on_reboot', 'the guest powered off in order to reboot', { do: 'reset' }, nowMs);
+}
+
+/** A guest that may restart has done so in place, and goes on unless it was paused right then. */
+function rebooted(lifecycle: Lifecycle, nowMs: number): Step {
+  const { state, policy } = lifecycle;
+  const alive = state.name === 'running' || state.name === 'shutting-down' || state.name === 'paused';
+  if (policy.onReboot !== 'restart' || !alive) {
+    return ended(lifecycle, 'on_reboot', 'the guest rebooted', { do: 'reset' }, nowMs);
+  }
+  const next: LifecycleState = state.name === 'paused' ? { name: 'paused', asked: undefined } : { name: 'running' };
+  const told = log('info', 'the guest rebooted (on_reboot is restart)');
+  return withEffect(told, restart(lifecycle, next, [], nowMs));
 }
 
 type PolicyKey = 'on_poweroff' | 'on_reboot' | 'on_crash';
@@ -213,7 +228,7 @@ function actionOf(policy: EndPolicy, key: PolicyKey): EndAction {
 }
 
 /** The guest ended in one of its ways and its machine stands still. */
-function ended(lifecycle: Lifecycle, key: PolicyKey, why: string, nowMs: number): Step {
+function ended(lifecycle: Lifecycle, key: PolicyKey, why: string, again: LifecycleEffect, nowMs: number): Step {
   const { name } = lifecycle.state;
   // A panic that is followed by a reset, say: the first end counts.
   if (name === 'shutdown' || name === 'crashed' || name === 'starting') return { lifecycle, effects: [] };
@@ -225,7 +240,7 @@ function ended(lifecycle: Lifecycle, key: PolicyKey, why: string, nowMs: number)
     case 'preserve':
       return to(lifecycle, { name: key === 'on_crash' ? 'crashed' : 'shutdown' }, told);
     case 'restart':
-      return withEffect(told, restart(lifecycle, { do: 'reset' }, nowMs));
+      return withEffect(told, restart(lifecycle, STARTING_AGAIN, [again], nowMs));
   }
 }
 
@@ -243,7 +258,7 @@ function lost(lifecycle: Lifecycle, why: string, nowMs: number): Step {
     case 'preserve':
       return to(lifecycle, { name: 'crashed' }, told, { do: 'end-machine' });
     case 'restart':
-      return withEffect(told, restart(lifecycle, { do: 'relaunch' }, nowMs));
+      return withEffect(told, restart(lifecycle, STARTING_AGAIN, [{ do: 'relaunch' }], nowMs));
   }
 }
 
@@ -251,12 +266,13 @@ function withEffect(effect: LifecycleEffect, then: Step): Step {
   return { lifecycle: then.lifecycle, effects: [effect, ...then.effects] };
 }
 
-function restart(lifecycle: Lifecycle, how: LifecycleEffect, nowMs: number): Step {
+const STARTING_AGAIN: LifecycleState = { name: 'starting', paused: false };
+
+function restart(lifecycle: Lifecycle, next: LifecycleState, how: readonly LifecycleEffect[], nowMs: number): Step {
   const recent = lifecycle.restartsMs.filter((atMs) => nowMs - atMs < RESTART_WINDOW_MS);
   if (recent.length >= RESTART_LIMIT) {
     const seconds = RESTART_WINDOW_MS / 1000;
     return destroy(lifecycle, true, `it restarted ${recent.length} times within ${seconds} s and wants to again`);
   }
-  const next = { ...lifecycle, restartsMs: [...recent, nowMs] };
-  return to(next, { name: 'starting', paused: false }, how);
+  return to({ ...lifecycle, restartsMs: [...recent, nowMs] }, next, ...how);
 }

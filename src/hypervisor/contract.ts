@@ -46,7 +46,10 @@ export type MachineEvent =
   | { readonly type: 'reset' }
   /** The guest switched itself off; the machine stands still. */
   | { readonly type: 'powered-off' }
-  /** The guest wants to start over (or died of a triple fault); the machine stands still until `reset`. */
+  /**
+   * The guest starts over (or died of a triple fault). With `onReboot` "restart" it has done so in place and goes on, and
+   * firmware may have it do so twice; else the machine stands still.
+   */
   | { readonly type: 'rebooted' }
   /** The guest says that its kernel panicked; the machine stands still. */
   | { readonly type: 'panicked' }
@@ -64,7 +67,7 @@ export interface Machine {
   resume(): Promise<void>;
   /** Presses the power button; the guest may ignore it. */
   requestPowerOff(): Promise<void>;
-  /** Back to the first instruction of its firmware; the machine is stopped afterwards. */
+  /** Back to the first instruction of its firmware, stopped. Only with `onReboot` "restart". */
   reset(): Promise<void>;
   /** Fulfilled when the process is gone. Idempotent. */
   kill(): Promise<void>;

@@ -39,8 +39,8 @@ export function vifSocketName(index: number): string {
 
 /**
  * The arguments of `qemu-system-x86_64` for a domain: stopped at its start, no device that nobody asked for, everything
- * that it talks to an inherited descriptor. The guest's own power-off, reboot and panic stop the machine and are reported,
- * so that who decides is us. Pure.
+ * that it talks to an inherited descriptor. The guest's own power-off and panic, and its reboot unless it may restart, stop the
+ * machine and are reported, so that who decides is us. Pure.
  *
  * Errors: `KEMARI_MACHINE_DEVICES` for more devices than the machine has room for.
  */
@@ -53,7 +53,7 @@ export function machineArguments(config: DomainConfig, accel: 'kvm' | 'tcg', fds
     ...['-machine', machineOptions(config), '-accel', accel, '-cpu', cpuModel(config.cpu, accel)],
     ...['-smp', `cpus=${config.vcpus},maxcpus=${config.vcpus}`, '-m', `size=${config.memoryBytes}B`],
     ...['-object', `memory-backend-file,id=ram,mem-path=${fdPath(fds.ram)},share=on,size=${config.memoryBytes}B`],
-    ...['-rtc', 'base=utc', '-action', 'reboot=shutdown,shutdown=pause,panic=pause'],
+    ...['-rtc', 'base=utc', '-action', `reboot=${rebootAction(config)},shutdown=pause,panic=pause`],
     ...['-chardev', `socket,id=qmp,fd=${fds.qmp}`, '-mon', 'chardev=qmp,mode=control'],
     ...['-chardev', `socket,id=console,fd=${fds.console}`, '-serial', 'chardev:console'],
     ...(config.machine === 'microvm' ? ['-global', 'virtio-mmio.force-legacy=false'] : ['-device', 'pvpanic']),
@@ -61,6 +61,14 @@ export function machineArguments(config: DomainConfig, accel: 'kvm' | 'tcg', fds
     ...config.disks.flatMap((_, index) => diskArguments(config, index, fds)),
     ...config.vifs.flatMap((vif, index) => vifArguments(config, vif, index, fds)),
   ];
+}
+
+/**
+ * A guest that may restart does so in place. Stopping it to decide would not do: SeaBIOS, when it is entered the second
+ * time, restores its image and resets the machine once more (its qemu_prep_reset), which cannot be told from the guest.
+ */
+function rebootAction(config: DomainConfig): 'reset' | 'shutdown' {
+  return config.onReboot === 'restart' ? 'reset' : 'shutdown';
 }
 
 function fdPath(fd: number): string {

@@ -36,12 +36,9 @@ export class QemuMachine implements Machine {
     await this.#qmp.execute('system_powerdown');
   }
 
-  /** With `-action reboot=shutdown` QEMU takes our own reset for a reason to stop, too: lift it for that long. */
   async reset(): Promise<void> {
     await this.#qmp.execute('stop');
-    await this.#qmp.execute('set-action', { reboot: 'reset' });
     await Promise.all([this.#qmp.nextEvent('RESET'), this.#qmp.execute('system_reset')]);
-    await this.#qmp.execute('set-action', { reboot: 'shutdown' });
   }
 
   async kill(): Promise<void> {
@@ -71,7 +68,7 @@ export function machineEvent(event: QmpEvent): MachineEvent | undefined {
     case 'RESUME':
       return { type: 'resumed' };
     case 'RESET':
-      return { type: 'reset' };
+      return { type: event.data['guest'] === true ? 'rebooted' : 'reset' };
     case 'GUEST_PANICKED':
       return { type: 'panicked' };
     case 'SHUTDOWN':

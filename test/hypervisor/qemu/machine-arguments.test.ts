@@ -52,7 +52,9 @@ test('guest memory is shared and everything else comes by descriptor', (t) => {
 test('the sandbox is on, and ends of the guest are ours to decide', (t) => {
   const args = machineArguments(config, 'tcg', fds);
   t.deepEqual(valuesOf(args, '-sandbox'), ['on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny']);
-  t.deepEqual(valuesOf(args, '-action'), ['reboot=shutdown,shutdown=pause,panic=pause']);
+  t.deepEqual(valuesOf(args, '-action'), ['reboot=reset,shutdown=pause,panic=pause']);
+  const stopping = machineArguments({ ...config, onReboot: 'preserve' }, 'tcg', fds);
+  t.deepEqual(valuesOf(stopping, '-action'), ['reboot=shutdown,shutdown=pause,panic=pause']);
   t.true(args.includes('-S'));
 });
 
