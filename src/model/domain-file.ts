@@ -142,11 +142,11 @@ function readUuid(fields: Fields, name: string, problems: Problems): string {
   return '';
 }
 
-/** QEMU's CPU model with its flags. `max` is the host's CPU with KVM, and all that TCG knows without. */
+/** QEMU's CPU model with its flags; `default` is chosen when it is known whether KVM works. */
 function readCpu(fields: Fields, problems: Problems): string {
-  const cpu = fields.text('cpu') ?? 'max';
+  const cpu = fields.text('cpu') ?? 'default';
   if (!/^[A-Za-z0-9_.-]{1,64}(?:,[A-Za-z0-9_.+=-]{1,64}){0,64}$/.test(cpu)) {
-    problems.add('cpu', cpu, "one of QEMU's CPU models, as max, host, qemu64 or max,-avx512f");
+    problems.add('cpu', cpu, "default, or one of QEMU's CPU models, as max, host, qemu64 or max,-avx512f");
   }
   return cpu;
 }
