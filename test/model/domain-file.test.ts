@@ -60,7 +60,7 @@ on_crash    = 'restart'
     uuid: 'c0ffee00-1111-2222-3333-444455556666',
     machine: 'q35',
     accel: 'auto',
-    cpu: 'max',
+    cpu: 'default',
     memoryBytes: 1024 * 1024 * 1024,
     vcpus: 2,
     boot: {
