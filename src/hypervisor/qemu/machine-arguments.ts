@@ -1,5 +1,13 @@
 import type { DomainConfig, VifConfig } from '../../model/domain-config.js';
 import { KemariError } from '../../base/errors.js';
+import { isAtLeast } from './binary.js';
+
+/** What runs the guest. */
+export interface Engine {
+  readonly accel: 'kvm' | 'tcg';
+  /** QEMU's version. */
+  readonly version: string;
+}
 
 /** Descriptors of the QEMU process that its arguments refer to. */
 export interface MachineDescriptors {
@@ -44,8 +52,9 @@ export function vifSocketName(index: number): string {
  *
  * Errors: `KEMARI_MACHINE_DEVICES` for more devices than the machine has room for.
  */
-export function machineArguments(config: DomainConfig, accel: 'kvm' | 'tcg', fds: MachineDescriptors): string[] {
+export function machineArguments(config: DomainConfig, engine: Engine, fds: MachineDescriptors): string[] {
   checkRoom(config);
+  const { accel } = engine;
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-S'],
     ...['-name', `guest=${config.name},debug-threads=on`, '-uuid', config.uuid],
@@ -59,7 +68,7 @@ export function machineArguments(config: DomainConfig, accel: 'kvm' | 'tcg', fds
     ...(config.machine === 'microvm' ? ['-global', 'virtio-mmio.force-legacy=false'] : ['-device', 'pvpanic']),
     ...bootArguments(config, fds),
     ...config.disks.flatMap((_, index) => diskArguments(config, index, fds)),
-    ...config.vifs.flatMap((vif, index) => vifArguments(config, vif, index, fds)),
+    ...config.vifs.flatMap((vif, index) => vifArguments(config, vif, index, fds, vectors(config, vif, engine))),
   ];
 }
 
@@ -103,23 +112,38 @@ function diskArguments(config: DomainConfig, index: number, fds: MachineDescript
   ];
 }
 
-function vifArguments(config: DomainConfig, vif: VifConfig, index: number, fds: MachineDescriptors): string[] {
+function vifArguments(
+  config: DomainConfig,
+  vif: VifConfig,
+  index: number,
+  fds: MachineDescriptors,
+  interrupts: string,
+): string[] {
   const id = `vif${index}`;
   // QEMU passes descriptors only over a socket that it connected by a path ("chardev does not support FD passing").
   const path = `${fdPath(fds.vifDirectory ?? -1)}/${vifSocketName(index)}`;
-  const multiQueue = vif.queues > 1 ? `,mq=on${vectors(config, vif.queues)}` : '';
+  const multiQueue = vif.queues > 1 ? ',mq=on' : '';
   const rom = config.machine === 'microvm' ? '' : ',romfile=';
   const model = deviceModel(config, 'virtio-net', config.disks.length + index);
   return [
     ...['-chardev', `socket,id=${id}-socket,path=${path}`],
     ...['-netdev', `vhost-user,id=${id}-net,chardev=${id}-socket,queues=${vif.queues}`],
-    ...['-device', `${model},id=${id},netdev=${id}-net,mac=${vif.mac}${multiQueue}${rom}`],
+    ...['-device', `${model},id=${id},netdev=${id}-net,mac=${vif.mac}${multiQueue}${interrupts}${rom}`],
   ];
 }
 
-/** One interrupt for each of the 2N queues, one for the control queue, one for configuration changes (virtio-pci). */
-function vectors(config: DomainConfig, queuePairs: number): string {
-  return config.machine === 'microvm' ? '' : `,vectors=${2 * queuePairs + 2}`;
+/** The first version whose virtio-net-pci with a vhost-user peer is known to bear MSI-X without KVM; 7.2.22 does not. */
+const MSIX_WITHOUT_KVM_VERSION = [10, 0] as const;
+
+/**
+ * Interrupts of a NIC on PCI: one for each of the 2N queues, one for the control queue, one for configuration changes.
+ * Without KVM an older QEMU dies of a NULL vector_irqfd as soon as the guest turns MSI-X on (virtio_pci_one_vector_unmask):
+ * there the one interrupt line must do.
+ */
+function vectors(config: DomainConfig, vif: VifConfig, engine: Engine): string {
+  if (config.machine === 'microvm') return '';
+  if (engine.accel === 'tcg' && !isAtLeast(engine.version, MSIX_WITHOUT_KVM_VERSION)) return ',vectors=0';
+  return `,vectors=${2 * vif.queues + 2}`;
 }
 
 /** QEMU's name of the device on this machine's bus; `place` counts all devices of the domain. */

@@ -91,7 +91,10 @@ export class MachineStart {
   async #spawn(descriptors: MachineDescriptors): Promise<QemuProcess> {
     const { config, onOutput, onProcess } = this.#options;
     const process = await spawnQemu({
-      command: [...this.#qemu.command, ...machineArguments(config, this.#accel, descriptors)],
+      command: [
+        ...this.#qemu.command,
+        ...machineArguments(config, { accel: this.#accel, version: this.#qemu.version }, descriptors),
+      ],
       privileges: this.#privileges,
       fds: this.#fds,
       onOutput: (line) => {
