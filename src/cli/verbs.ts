@@ -10,6 +10,7 @@ import { pause } from '../commands/pause.js';
 import { reboot } from '../commands/reboot.js';
 import { shutdown } from '../commands/shutdown.js';
 import { unpause } from '../commands/unpause.js';
+import { readableLogLine } from '../base/log-line.js';
 import { printResult, usageError } from './output.js';
 import { Progress } from './progress.js';
 import { infoText, listTable } from './tables.js';
@@ -109,9 +110,13 @@ export function addLooking(program: Program, interrupt: Interrupt): Program {
         yargs
           .positional('domain', DOMAIN)
           .option('follow', { alias: 'f', type: 'boolean', default: false, describe: 'Go on with what is written' })
-          .example('$0 log web -f', 'Watch what happens to it'),
-      async ({ root, domain, follow }) => {
-        await log(resolveRoot(root), domain, process.stdout, { follow, signal: interrupt });
+          .example('$0 log web -f', 'Watch what happens to it; console output is in it too')
+          .example('$0 log web --json', 'The same as JSON lines'),
+      async ({ root, json, domain, follow }) => {
+        const print = (line: string): void => {
+          process.stdout.write(`${json ? line : readableLogLine(line)}\n`);
+        };
+        await log(resolveRoot(root), domain, print, { follow, signal: interrupt });
       },
     );
 }

@@ -1,6 +1,4 @@
 import { createReadStream, existsSync, readdirSync, statSync, watch } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
-import type { Writable } from 'node:stream';
 import { once } from 'node:events';
 import { KemariError } from '../base/errors.js';
 import { logPath } from '../host/paths.js';
@@ -13,15 +11,22 @@ export interface LogOptions {
   readonly signal: AbortSignal;
 }
 
+const NEWLINE = 0x0a;
+
 /**
- * Writes the log of a domain to `output`; the domain may be gone, its log stays.
+ * Hands the log of a domain to `onLine`, line by line; the domain may be gone, its log stays.
  *
  * Errors: `KEMARI_NO_LOG`, which lists what there is.
  */
-export async function log(root: string, nameOrDomid: string, output: Writable, options: LogOptions): Promise<void> {
+export async function log(
+  root: string,
+  nameOrDomid: string,
+  onLine: (line: string) => void,
+  options: LogOptions,
+): Promise<void> {
   const registry = openHost(root);
   const path = await findLog(registry, nameOrDomid);
-  let offset = await copyFrom(path, 0, output);
+  let offset = await readLines(path, 0, onLine);
   if (!options.follow) return;
   // A change that comes while we copy makes one more round.
   let changed = true;
@@ -31,7 +36,7 @@ export async function log(root: string, nameOrDomid: string, output: Writable, o
   while (!options.signal.aborted) {
     if (!changed) await Promise.race([once(watcher, 'change', { signal: options.signal }), ended]).catch(ignoreAbort);
     changed = false;
-    offset = await copyFrom(path, offset, output);
+    offset = await readLines(path, offset, onLine);
   }
 }
 
@@ -53,10 +58,23 @@ async function findLog(registry: Registry, nameOrDomid: string): Promise<string>
   );
 }
 
-/** Copies what lies behind `offset`; returns the new end. A log that was set aside starts over. */
-async function copyFrom(path: string, offset: number, output: Writable): Promise<number> {
+/**
+ * Reads the lines behind `offset` and returns where the next one starts; a line that is not finished yet waits. A log that
+ * was set aside starts over.
+ */
+async function readLines(path: string, offset: number, onLine: (line: string) => void): Promise<number> {
   const { size } = statSync(path);
   const from = size < offset ? 0 : offset;
-  if (size > from) await pipeline(createReadStream(path, { start: from, end: size - 1 }), output, { end: false });
-  return size;
+  if (size === from) return from;
+  let rest = Buffer.alloc(0);
+  for await (const chunk of createReadStream(path, { start: from, end: size - 1 })) {
+    const data = Buffer.concat([rest, chunk as Buffer]);
+    let start = 0;
+    for (let end = data.indexOf(NEWLINE); end >= 0; end = data.indexOf(NEWLINE, start)) {
+      onLine(data.toString('utf8', start, end));
+      start = end + 1;
+    }
+    rest = data.subarray(start);
+  }
+  return size - rest.length;
 }

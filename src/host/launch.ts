@@ -3,6 +3,7 @@ import { closeSync, fstatSync, openSync, readSync, renameSync, statSync } from '
 import type { Readable } from 'node:stream';
 import { createInterface } from 'node:readline';
 import { KemariError, errorFromWire } from '../base/errors.js';
+import { readableLogLine } from '../base/log-line.js';
 import type { RegisteredDomain, Registry } from './registry.js';
 import { logPath } from './paths.js';
 import { LOCK_FD, REPORT_FD, type StartupLine } from './startup.js';
@@ -156,7 +157,7 @@ function lastLines(path: string, startOffset: number): string[] {
     const from = Math.max(startOffset, size - LAST_LOG_BYTES);
     const text = Buffer.alloc(Math.max(size - from, 0));
     const got = readSync(fd, text, 0, text.length, from);
-    return text.toString('utf8', 0, got).split('\n').filter(Boolean).slice(-LAST_LOG_LINES);
+    return text.toString('utf8', 0, got).split('\n').filter(Boolean).slice(-LAST_LOG_LINES).map(readableLogLine);
   } finally {
     closeSync(fd);
   }

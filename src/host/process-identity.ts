@@ -11,6 +11,7 @@ export interface ProcessIdentity {
 
 const START_TIME_FIELD = 22;
 const STATE_FIELD = 3;
+const THREAD_COUNT_FIELD = 20;
 
 /** Field of /proc/PID/stat, counted from 1 as proc(5) does; undefined when there is no such process. */
 function statField(pid: number, field: number): string | undefined {
@@ -30,11 +31,11 @@ export function identifyProcess(pid: number): ProcessIdentity | undefined {
   return { pid, startTicks, bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim() };
 }
 
-/** Whether that very process still exists; a zombie has ended. */
+/** Whether that very process still exists; a zombie has ended once none of its threads is left. */
 export function isRunning(identity: ProcessIdentity): boolean {
   const now = identifyProcess(identity.pid);
   if (now?.startTicks !== identity.startTicks || now.bootId !== identity.bootId) return false;
-  return statField(identity.pid, STATE_FIELD) !== 'Z';
+  return statField(identity.pid, STATE_FIELD) !== 'Z' || Number(statField(identity.pid, THREAD_COUNT_FIELD)) > 1;
 }
 
 /** Sends SIGKILL if that very process still runs. Returns whether it was sent. */

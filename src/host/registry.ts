@@ -154,7 +154,9 @@ export class Registry {
       );
     }
     killProcess(deviceModel);
-    const gone = await waitUntil(() => this.removeIfStale(domain.domid), { timeoutMs: KILL_TIMEOUT_MS });
+    // Its lock is free a little before the process is gone: files are closed first.
+    const isGone = (): boolean | Promise<boolean> => !isRunning(deviceModel) && this.removeIfStale(domain.domid);
+    const gone = await waitUntil(isGone, { timeoutMs: KILL_TIMEOUT_MS });
     if (!gone) throw stuck(`kemari-dm of domain "${domain.name}"`, deviceModel.pid);
   }
 

@@ -2,6 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { waitUntil } from '../../src/base/deadline.js';
 import { asKemariError, errorFromWire, errorToWire, KemariError } from '../../src/base/errors.js';
+import { readableLogLine } from '../../src/base/log-line.js';
 import { suggest } from '../../src/base/suggest.js';
 
 test('an error is the same after its way through a JSON line', (t) => {
@@ -43,4 +44,15 @@ test('the word that was meant is found, and none where none is near', (t) => {
   t.is(suggest('on-crash', words), 'on_crash');
   t.is(suggest('frobnicate', words), undefined);
   t.is(suggest('n'.repeat(10_000), words), undefined);
+});
+
+test('a line of the log is readable, and what is no record stays as it is', (t) => {
+  const time = '2026-11-20T12:48:14.571Z';
+  const line = (record: object): string => readableLogLine(JSON.stringify({ time, ...record }));
+  t.is(line({ level: 30, msg: 'the guest runs' }), `${time} the guest runs`);
+  t.is(line({ level: 30, source: 'console', msg: 'login:' }), `${time} console: login:`);
+  t.is(line({ level: 50, msg: 'no', err: { message: 'why' } }), `${time} ERROR no: why`);
+  for (const other of ['', 'null', '7', '{}', '{"msg":1}', 'Error: x', '{"msg":"a","time":1}']) {
+    t.is(readableLogLine(other), other);
+  }
 });
