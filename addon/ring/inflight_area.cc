@@ -62,7 +62,7 @@ void check_shape(uint16_t queue_count, uint16_t queue_size) {
 
 }  // namespace
 
-std::vector<uint16_t> InflightQueue::recover(uint16_t used_index) noexcept {
+InflightQueue::Recovered InflightQueue::recover(uint16_t used_index) noexcept {
   QueueRegion& region = at(region_);
   batch_.clear();
   if (region.version != kVersion || region.desc_num != queue_size_) {
@@ -84,12 +84,12 @@ std::vector<uint16_t> InflightQueue::recover(uint16_t used_index) noexcept {
     if (region.desc[i].inflight != 0) found.emplace_back(region.desc[i].counter, i);
   }
   std::sort(found.begin(), found.end());
-  std::vector<uint16_t> heads;
+  Recovered recovered{{}, moved != 0 || !found.empty()};
   for (const auto& [counter, index] : found) {
-    heads.push_back(index);
+    recovered.heads.push_back(index);
     counter_ = counter + 1;
   }
-  return heads;
+  return recovered;
 }
 
 void InflightQueue::reset(uint16_t used_index) noexcept {

@@ -25,9 +25,14 @@ class InflightQueue {
   uint16_t queue_size() const noexcept { return queue_size_; }
   bool same_place(const InflightQueue& other) const noexcept { return region_ == other.region_; }
 
-  // Makes the region consistent with a used index and returns the heads in flight, oldest first; a fresh region is
-  // initialized and has none.
-  std::vector<uint16_t> recover(uint16_t used_index) noexcept;
+  // What a former back-end left. `heads`: in flight, oldest first. `interrupted`: it ended in the middle of something.
+  struct Recovered {
+    std::vector<uint16_t> heads;
+    bool interrupted = false;
+  };
+
+  // Makes the region consistent with a used index. A fresh region is initialized and has nothing.
+  Recovered recover(uint16_t used_index) noexcept;
   // Starts anew: nothing in flight.
   void reset(uint16_t used_index) noexcept;
 

@@ -186,6 +186,7 @@ class RingDevice {
   bool advance(DeviceQueue& queue);  // what became possible since; true if anything
   void memory_replaced();
   void publish(DeviceQueue& queue);
+  void call(DeviceQueue& queue);
   void drop_held(DeviceQueue& queue);
   void forget(DeviceQueue& queue, uint16_t head);
   void set_call(DeviceQueue& queue, UniqueFd fd);

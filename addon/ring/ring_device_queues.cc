@@ -34,10 +34,11 @@ bool drain(const UniqueFd& fd) {
 void RingDevice::set_kick(DeviceQueue& queue, UniqueFd fd) {
   if (queue.kick.valid()) loop_->remove(queue.kick.get());
   queue.kick = std::move(fd);
-  // A front-end primes the descriptor so that the ring starts at once; reading it here saves a turn.
   const bool was_kicked = drain(queue.kick);
   loop_->add(queue.kick.get(), [this, &queue] { protect([&] { kicked(queue); }); });
-  if (was_kicked) kicked(queue);
+  // A ring that is configured starts here and does not wait for its first kick, as the specification would have it:
+  // what the guest offered while the ring was stopped, it will not kick for again.
+  if (was_kicked || (queue.size != 0 && queue.addresses && modern_)) kicked(queue);
 }
 
 void RingDevice::set_call(DeviceQueue& queue, UniqueFd fd) {
@@ -129,7 +130,10 @@ void RingDevice::adopt_inflight(DeviceQueue& queue) {
     fail("KEMARI_VHOST_USER_INFLIGHT", "queue " + std::to_string(queue.index) + " is larger than its inflight area");
   }
   const uint16_t used = queue.split.used_index_in_memory();
-  const std::vector<uint16_t> heads = queue.inflight.recover(used);
+  const InflightQueue::Recovered recovered = queue.inflight.recover(used);
+  // The former back-end may have died between publishing and calling.
+  if (recovered.interrupted) call(queue);
+  const std::vector<uint16_t>& heads = recovered.heads;
   if (heads.empty()) return;
   queue.resubmit.assign(heads.begin(), heads.end());
   queue.split.set_base(static_cast<uint16_t>(used + heads.size()));
@@ -356,9 +360,11 @@ void RingDevice::notify(uint32_t index) {
 
 void RingDevice::publish(DeviceQueue& queue) {
   if (!std::exchange(queue.unpublished, false)) return;
-  const bool call = queue.split.publish();
+  if (queue.split.publish()) call(queue);
   if (queue.inflight.valid()) queue.inflight.published(queue.split.used_index());
-  if (!call) return;
+}
+
+void RingDevice::call(DeviceQueue& queue) {
   signal(queue.call);
   queue.call_missed = !queue.call.valid();
 }

@@ -106,7 +106,7 @@ void SplitQueue::start() {
   if (size_ == 0 || descriptors_ == nullptr)
     fail("KEMARI_VHOST_USER_RING", "the queue has no size or no addresses yet");
   used_ = published_ = used_index_in_memory();
-  signalled_valid_ = false;
+  signalled_used_ = used_;
   fault_.clear();
   started_ = true;
   set_kicks_wanted(true);
@@ -243,7 +243,6 @@ bool SplitQueue::publish() noexcept {
   if (!event_idx_) return (load16(available_, __ATOMIC_RELAXED) & VIRTQ_AVAIL_F_NO_INTERRUPT) == 0;
   const uint16_t event = load16(available_ + kRingEntriesOffset + size_ * kAvailableEntryBytes, __ATOMIC_RELAXED);
   const uint16_t before = std::exchange(signalled_used_, used_);
-  if (!std::exchange(signalled_valid_, true)) return true;
   return needs_event(event, used_, before);
 }
 

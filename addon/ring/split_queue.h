@@ -100,7 +100,6 @@ class SplitQueue {
   uint16_t used_ = 0;            // next used entry to write
   uint16_t published_ = 0;       // used index the guest sees
   uint16_t signalled_used_ = 0;  // used index at the last call, for EVENT_IDX
-  bool signalled_valid_ = false;
   uint8_t* descriptors_ = nullptr;
   uint8_t* available_ = nullptr;
   uint8_t* used_ring_ = nullptr;
