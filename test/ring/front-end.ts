@@ -118,7 +118,10 @@ export class FrontEnd {
     this.send(Request.REM_MEM_REG, payload);
   }
 
-  /** Hands a queue over and enables it; `base` is where the device goes on in the avail ring. */
+  /**
+   * Hands a queue over and enables it; `base` is where the device goes on in the avail ring. As in QEMU the kick
+   * descriptor arrives signalled: a ring starts with its first kick (vhost-user: Ring states).
+   */
   startQueue(driver: SplitDriver, base = 0): void {
     const { index } = driver;
     this.send(Request.SET_VRING_NUM, u32(index, driver.size));
@@ -126,6 +129,7 @@ export class FrontEnd {
     this.setAddresses(driver);
     this.send(Request.SET_VRING_CALL, u64(BigInt(index)), [driver.callFd]);
     this.send(Request.SET_VRING_ERR, u64(BigInt(index)), [driver.errorFd]);
+    testing.writeEvent(driver.kickFd);
     this.send(Request.SET_VRING_KICK, u64(BigInt(index)), [driver.kickFd]);
     this.enable(index, true);
   }

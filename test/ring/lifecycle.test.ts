@@ -75,9 +75,9 @@ for (const engine of ['io_uring', 'threads'] as const) {
 }
 
 /** A disk over NBD that answers reads after `delayMs`. */
-async function slowDisk(stand: Stand, delayMs: number): Promise<{ target: { nbdUri: string } }> {
+async function slowDisk(stand: Stand, delayMs: number): Promise<{ target: { nbdUri: string }; readOnly: true }> {
   const uri = await startNbdkit(stand, ['--filter=delay', 'pattern', 'size=1M', `delay-read=${delayMs}ms`]);
-  return { target: { nbdUri: uri } };
+  return { target: { nbdUri: uri }, readOnly: true };
 }
 
 test.serial(

@@ -76,6 +76,8 @@ test.serial(
   'with EVENT_IDX the device calls once, at the entry that the driver named',
   onStand((t, stand) => {
     const { guest, driver } = stand.openDisk(diskFile(stand), { eventIdx: true });
+    guest.read(0, 512); // the first one after a start is called for in any case
+    testing.readEvent(driver.callFd, 0);
     driver.askForCall(16);
     for (let i = 1; i < 16; i += 1) {
       guest.offer(VIRTIO_BLK_T_IN, i, { read: 512 });
@@ -90,8 +92,11 @@ test.serial(
     guest.offer(VIRTIO_BLK_T_IN, 1, { read: 512 });
     driver.kick();
     guest.answered(driver.spin()[0]!);
-    guest.read(1, 512);
-    t.is(driver.calls, 1, 'the request that was not asked about brought no call, the next one that was waited for did');
+    driver.askForCall();
+    guest.offer(VIRTIO_BLK_T_IN, 1, { read: 512 });
+    driver.kick();
+    guest.answered(driver.spin()[0]!);
+    t.is(testing.readEvent(driver.callFd, 10_000), 1, 'one for the request that was asked about, none for the other');
   }),
 );
 
@@ -106,8 +111,10 @@ test.serial(
       guest.answered(driver.spin()[0]!);
     }
     driver.wantCalls(true);
-    guest.read(1, 512);
-    t.is(driver.calls, 1);
+    guest.offer(VIRTIO_BLK_T_IN, 1, { read: 512 });
+    driver.kick();
+    guest.answered(driver.spin()[0]!);
+    t.is(testing.readEvent(driver.callFd, 10_000), 1);
   }),
 );
 
