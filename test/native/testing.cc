@@ -135,7 +135,11 @@ Napi::Value receive_message(const Napi::CallbackInfo& info) {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  ssize_t got = recvmsg(int_at(info, 0), &message, MSG_CMSG_CLOEXEC);
+  int domain = AF_UNIX;
+  socklen_t length = sizeof domain;
+  if (getsockopt(int_at(info, 0), SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0) throw_errno(env, "getsockopt");
+  // Packet sockets know no MSG_CMSG_CLOEXEC.
+  ssize_t got = recvmsg(int_at(info, 0), &message, domain == AF_UNIX ? MSG_CMSG_CLOEXEC : 0);
   if (got < 0 && errno == ECONNRESET) got = 0;  // closed with our bytes unread: an end all the same
   if (got < 0) throw_errno(env, "recvmsg");
   Napi::Array fds = Napi::Array::New(env);

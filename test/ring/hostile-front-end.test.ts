@@ -49,6 +49,7 @@ function ring(claim: string, change: (driver: SplitDriver, frontEnd: FrontEnd) =
     run: (frontEnd, driver) => {
       const [changed, bytes] = change(driver, frontEnd);
       const { ram } = driver;
+      driver.kickAlways(); // a ring starts with its first kick
       const address = (gpa: number): bigint => ram.frontEndAddressOf(gpa);
       const addresses = u64(address(driver.descriptorGpa), address(driver.usedGpa), address(driver.availableGpa), 0n);
       const steps: [number, Buffer, number[]][] = [

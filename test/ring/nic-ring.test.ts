@@ -101,7 +101,7 @@ test.serial(
       nic.guest.waitSent(1);
       t.deepEqual(nic.wire.next()?.frame, frameOf(pattern(1400, i)), JSON.stringify(cut));
     }
-    sendAndCheck(t, nic, 100, 150);
+    for (const from of [100, 150, 200]) sendAndCheck(t, nic, from, 50);
     const stats = nic.device.stats();
     t.deepEqual([stats.txFrames, stats.dropped], [156, 0]);
     t.is(stats.txBytes, 6 * 1414 + 150 * 1014);
@@ -336,8 +336,13 @@ test.serial(
 test.serial(
   'a tap that someone deletes is an error that is told once',
   onStand(async (t, stand) => {
-    const { events } = openNic(stand);
+    const { events, guest } = openNic(stand);
     execFileSync('ip', ['link', 'delete', TAP]);
+    for (let i = 0; i < 3; i += 1) {
+      guest.offerFrame(frameOf(pattern(100, i)));
+      guest.transmit.kick();
+      guest.waitSent(); // a guest is not held up by it
+    }
     t.regex((await eventOf(events, 'io-error')).code, /^KEMARI_/);
     t.is(events.filter((event) => event.type === 'io-error').length, 1);
   }),
