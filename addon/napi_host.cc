@@ -8,7 +8,9 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #include <array>
 #include <cstdint>
@@ -124,12 +126,27 @@ Napi::Value probe_host(const Napi::CallbackInfo& info) {
   return probe;
 }
 
+// readTsc(): the time stamp counter and CLOCK_MONOTONIC_RAW in nanoseconds, as close to each other as can be.
+Napi::Value read_tsc(const Napi::CallbackInfo& info) {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC_RAW, &now);
+  const uint64_t ticks = __rdtsc();
+  constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
+  const uint64_t nanoseconds =
+      static_cast<uint64_t>(now.tv_sec) * kNanosecondsPerSecond + static_cast<uint64_t>(now.tv_nsec);
+  Napi::Object reading = Napi::Object::New(info.Env());
+  reading.Set("ticks", Napi::BigInt::New(info.Env(), ticks));
+  reading.Set("nanoseconds", Napi::BigInt::New(info.Env(), nanoseconds));
+  return reading;
+}
+
 }  // namespace
 
 void define_host(Napi::Env env, Napi::Object exports) {
   exports.Set("createRam", Napi::Function::New(env, create_ram, "createRam"));
   exports.Set("socketPair", Napi::Function::New(env, socket_pair, "socketPair"));
   exports.Set("tryLock", Napi::Function::New(env, try_lock, "tryLock"));
+  exports.Set("readTsc", Napi::Function::New(env, read_tsc, "readTsc"));
   exports.Set("probeHost", Napi::Function::New(env, probe_host, "probeHost"));
 }
 

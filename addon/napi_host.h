@@ -5,7 +5,7 @@
 
 namespace kemari {
 
-// createRam, socketPair, tryLock, probeHost (see src/native/addon.ts).
+// createRam, socketPair, tryLock, readTsc, probeHost (see src/native/addon.ts).
 void define_host(Napi::Env env, Napi::Object exports);
 
 }  // namespace kemari

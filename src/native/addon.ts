@@ -123,6 +123,8 @@ export interface Addon {
   acceptUnix(listenFd: number): number;
   /** Takes an exclusive lock of the open file (flock), without waiting; false when another process has it. */
   tryLock(fd: number): boolean;
+  /** The processor's time stamp counter, and CLOCK_MONOTONIC_RAW at the same moment. */
+  readTsc(): { ticks: bigint; nanoseconds: bigint };
   probeHost(): HostProbe;
 }
 

@@ -7,6 +7,8 @@ export interface Engine {
   readonly accel: 'kvm' | 'tcg';
   /** QEMU's version. */
   readonly version: string;
+  /** Rate of the host's time stamp counter, which TCG shows to the guest, in kHz. */
+  readonly tscKhz: number;
 }
 
 /** Descriptors of the QEMU process that its arguments refer to. */
@@ -28,8 +30,11 @@ const MICROVM_MAX_DEVICES = 24;
 /** Slots of the root bus of q35 and pc, less those that the chipset and kemari's own devices take. */
 const PCI_MAX_DEVICES = 24;
 
-/** Descriptors of a disk's queue: enough for depth 32 on four-segment requests of each of several jobs. */
-const DISK_QUEUE_SIZE = 256;
+/**
+ * Descriptors of a disk's queue. On PCI enough for depth 32 of several jobs with some segments each; virtio-mmio offers its
+ * guests VIRTQUEUE_MAX_SIZE whatever is said here, and they take it.
+ */
+const DISK_QUEUE_SIZE = { pci: 256, mmio: 1024 } as const;
 
 /**
  * `default` as a CPU model. With KVM it is the host's (flags that cannot migrate are left out by QEMU); with TCG all that
@@ -66,7 +71,7 @@ export function machineArguments(config: DomainConfig, engine: Engine, fds: Mach
     ...['-chardev', `socket,id=qmp,fd=${fds.qmp}`, '-mon', 'chardev=qmp,mode=control'],
     ...['-chardev', `socket,id=console,fd=${fds.console}`, '-serial', 'chardev:console'],
     ...(config.machine === 'microvm' ? ['-global', 'virtio-mmio.force-legacy=false'] : ['-device', 'pvpanic']),
-    ...bootArguments(config, fds),
+    ...bootArguments(config, engine, fds),
     ...config.disks.flatMap((_, index) => diskArguments(config, index, fds)),
     ...config.vifs.flatMap((vif, index) => vifArguments(config, vif, index, fds, vectors(config, vif, engine))),
   ];
@@ -95,17 +100,27 @@ function machineOptions(config: DomainConfig): string {
   }
 }
 
-function bootArguments(config: DomainConfig, fds: MachineDescriptors): string[] {
+function bootArguments(config: DomainConfig, engine: Engine, fds: MachineDescriptors): string[] {
   if (config.boot.from === 'disk' || fds.kernel === undefined) return ['-boot', 'strict=on'];
   const ramdisk = fds.ramdisk === undefined ? [] : ['-initrd', fdPath(fds.ramdisk)];
-  return ['-kernel', fdPath(fds.kernel), ...ramdisk, '-append', config.boot.cmdline];
+  return ['-kernel', fdPath(fds.kernel), ...ramdisk, '-append', config.boot.cmdline + clockHint(config, engine)];
+}
+
+/**
+ * microvm with ACPI has neither timer that Linux measures the time stamp counter by; a kernel that KVM does not tell the
+ * rate waits for ever in its calibration. `tsc_early_khz` (Linux 5.1) says it, and `tsc=reliable` that nothing is there to
+ * check it by: what is left, jiffies, is worse.
+ */
+function clockHint(config: DomainConfig, engine: Engine): string {
+  return config.machine === 'microvm' && engine.accel === 'tcg' ? ` tsc_early_khz=${engine.tscKhz} tsc=reliable` : '';
 }
 
 function diskArguments(config: DomainConfig, index: number, fds: MachineDescriptors): string[] {
   const queues = config.disks[index]?.queues ?? 1;
   const id = `disk${index}`;
   const boot = config.boot.from === 'disk' ? `,bootindex=${index + 1}` : '';
-  const common = `id=${id},chardev=${id}-socket,num-queues=${queues},queue-size=${DISK_QUEUE_SIZE}${boot}`;
+  const queueSize = DISK_QUEUE_SIZE[config.machine === 'microvm' ? 'mmio' : 'pci'];
+  const common = `id=${id},chardev=${id}-socket,num-queues=${queues},queue-size=${queueSize}${boot}`;
   return [
     ...['-chardev', `socket,id=${id}-socket,fd=${fds.disks[index] ?? -1}`],
     ...['-device', `${deviceModel(config, 'vhost-user-blk', index)},${common}`],
@@ -149,7 +164,9 @@ function vectors(config: DomainConfig, vif: VifConfig, engine: Engine): string {
 /** QEMU's name of the device on this machine's bus; `place` counts all devices of the domain. */
 function deviceModel(config: DomainConfig, device: 'vhost-user-blk' | 'virtio-net', place: number): string {
   if (config.machine !== 'microvm') return `${device}-pci,disable-legacy=on`;
-  return `${device === 'virtio-net' ? 'virtio-net-device' : device},bus=virtio-mmio-bus.${place}`;
+  // Guests find the transports from the last to the first.
+  const bus = config.disks.length + config.vifs.length - 1 - place;
+  return `${device === 'virtio-net' ? 'virtio-net-device' : device},bus=virtio-mmio-bus.${bus}`;
 }
 
 function checkRoom(config: DomainConfig): void {

@@ -9,6 +9,7 @@ import { machineArguments, type MachineDescriptors } from './machine-arguments.j
 import { machineEvent, QemuMachine } from './machine.js';
 import type { Privileges } from './privileges.js';
 import { QmpClient } from './qmp-client.js';
+import { measureTscKhz } from './tsc.js';
 import { InheritedFds, spawnQemu, type QemuProcess } from './spawn.js';
 import { VifSockets } from './vif-sockets.js';
 
@@ -90,11 +91,9 @@ export class MachineStart {
 
   async #spawn(descriptors: MachineDescriptors): Promise<QemuProcess> {
     const { config, onOutput, onProcess } = this.#options;
+    const engine = { accel: this.#accel, version: this.#qemu.version, tscKhz: await measureTscKhz() };
     const process = await spawnQemu({
-      command: [
-        ...this.#qemu.command,
-        ...machineArguments(config, { accel: this.#accel, version: this.#qemu.version }, descriptors),
-      ],
+      command: [...this.#qemu.command, ...machineArguments(config, engine, descriptors)],
       privileges: this.#privileges,
       fds: this.#fds,
       onOutput: (line) => {

@@ -24,8 +24,8 @@ const config: DomainConfig = {
   onCrash: 'destroy',
 };
 
-const TCG = { accel: 'tcg', version: '10.0.2' } as const;
-const KVM = { accel: 'kvm', version: '7.2.22' } as const;
+const TCG = { accel: 'tcg', version: '10.0.2', tscKhz: 2_500_000 } as const;
+const KVM = { accel: 'kvm', version: '7.2.22', tscKhz: 2_500_000 } as const;
 
 const fds: MachineDescriptors = { ram: 3, qmp: 4, console: 5, kernel: 6, ramdisk: 7, disks: [8, 9], vifDirectory: 10 };
 
@@ -86,7 +86,7 @@ test('microvm has its devices on virtio-mmio, each in a place of its own, and no
   const devices = valuesOf(args, '-device');
   t.deepEqual(
     devices.map((device) => /virtio-mmio-bus\.\d+/.exec(device)?.[0]),
-    ['virtio-mmio-bus.0', 'virtio-mmio-bus.1', 'virtio-mmio-bus.2', 'virtio-mmio-bus.3'],
+    ['virtio-mmio-bus.3', 'virtio-mmio-bus.2', 'virtio-mmio-bus.1', 'virtio-mmio-bus.0'],
   );
   t.false(args.some((arg) => arg.includes('-pci') || arg.includes('pvpanic') || arg.includes('romfile')));
 });
@@ -117,10 +117,17 @@ test('more devices than there is room for are refused by number', (t) => {
 
 test('a QEMU that dies of MSI-X without KVM gets none for its NICs', (t) => {
   const nic = (accel: 'kvm' | 'tcg', version: string): string =>
-    valuesOf(machineArguments(config, { accel, version }, fds), '-device').find((device) =>
+    valuesOf(machineArguments(config, { accel, version, tscKhz: 2_500_000 }, fds), '-device').find((device) =>
       device.includes('id=vif0'),
     )!;
   t.regex(nic('tcg', '7.2.22'), /vectors=0,/);
   t.regex(nic('kvm', '7.2.22'), /vectors=4,/);
   t.regex(nic('tcg', '10.0.2'), /vectors=4,/);
+});
+
+test('microvm without KVM tells the kernel the rate of its clock', (t) => {
+  const microvm = { ...config, machine: 'microvm' } as const;
+  t.regex(valuesOf(machineArguments(microvm, TCG, fds), '-append')[0]!, / tsc_early_khz=2500000 tsc=reliable$/);
+  t.notRegex(valuesOf(machineArguments(microvm, KVM, fds), '-append')[0]!, /tsc_early_khz/);
+  t.notRegex(valuesOf(machineArguments(config, TCG, fds), '-append')[0]!, /tsc_early_khz/);
 });
