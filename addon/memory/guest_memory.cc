@@ -45,10 +45,9 @@ uint8_t* within(const MemoryRegion& region, uint64_t start, uint64_t address, ui
   return region.file->data() + region.file_offset + offset;
 }
 
-}  // namespace
-
-void GuestMemory::set(std::vector<MemoryRegion> regions) {
-  if (regions.size() > kMaxRegions) fail("KEMARI_VHOST_USER_MEMORY", "too many memory regions");
+// Sorts a table and checks that it can be one.
+void check_table(std::vector<MemoryRegion>& regions) {
+  if (regions.size() > GuestMemory::kMaxRegions) fail("KEMARI_VHOST_USER_MEMORY", "too many memory regions");
   for (const MemoryRegion& region : regions) check_alone(region);
   std::sort(regions.begin(), regions.end(), [](const auto& a, const auto& b) { return a.gpa < b.gpa; });
   for (size_t i = 0; i < regions.size(); i++) {
@@ -60,23 +59,50 @@ void GuestMemory::set(std::vector<MemoryRegion> regions) {
       }
     }
   }
+}
+
+template <typename Named>
+bool names(const Named& named, uint64_t gpa, uint64_t size_bytes, uint64_t front_end_address) {
+  return named.gpa == gpa && named.size_bytes == size_bytes && named.front_end_address == front_end_address;
+}
+
+}  // namespace
+
+void GuestMemory::set(std::vector<MemoryRegion> regions) {
+  check_table(regions);
   replace(std::move(regions));
+  owed_.clear();
 }
 
 void GuestMemory::add(MemoryRegion region) {
+  for (MemoryRegion& known : regions_) {
+    const bool same = names(known, region.gpa, region.size_bytes, region.front_end_address) &&
+                      known.file == region.file && known.file_offset == region.file_offset;
+    if (!same) continue;
+    if (++known.repeats > kMaxRepeats) refuse(region, "was added too often");
+    return;
+  }
   std::vector<MemoryRegion> regions = regions_;
   regions.push_back(std::move(region));
-  set(std::move(regions));
+  check_table(regions);
+  replace(std::move(regions));
 }
 
 void GuestMemory::remove(uint64_t gpa, uint64_t size_bytes, uint64_t front_end_address) {
+  const auto is_named = [&](const auto& named) { return names(named, gpa, size_bytes, front_end_address); };
+  const auto owed = std::find_if(owed_.begin(), owed_.end(), is_named);
+  if (owed != owed_.end()) {
+    if (--owed->count == 0) owed_.erase(owed);
+    return;
+  }
   std::vector<MemoryRegion> regions = regions_;
-  const auto found = std::find_if(regions.begin(), regions.end(), [&](const MemoryRegion& region) {
-    return region.gpa == gpa && region.size_bytes == size_bytes && region.front_end_address == front_end_address;
-  });
+  const auto found = std::find_if(regions.begin(), regions.end(), is_named);
   if (found == regions.end()) refuse({gpa, size_bytes, front_end_address, 0, nullptr}, "is not there to be removed");
+  const uint32_t repeats = found->repeats;
+  if (repeats != 0 && owed_.size() == kMaxRegions) refuse(*found, "was added again, like too many before it");
   regions.erase(found);
   replace(std::move(regions));
+  if (repeats != 0) owed_.push_back({gpa, size_bytes, front_end_address, repeats});
 }
 
 void GuestMemory::replace(std::vector<MemoryRegion> regions) {

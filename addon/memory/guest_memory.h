@@ -46,6 +46,7 @@ struct MemoryRegion {
   uint64_t front_end_address;
   uint64_t file_offset;
   std::shared_ptr<RamFile> file;
+  uint32_t repeats = 0;  // how often it was added again
 };
 
 // The regions of one device. Not thread-safe: used under the device's lock.
@@ -56,8 +57,11 @@ class GuestMemory {
   // Replaces all regions. Throws KEMARI_VHOST_USER_MEMORY for overlap, wrap-around or a region outside its file; the
   // old table then stays.
   void set(std::vector<MemoryRegion> regions);
+  // Adding what is there already changes nothing: QEMU 7.2 adds and removes each region once for every queue pair of a
+  // NIC. Throws as set() does.
   void add(MemoryRegion region);
-  // Removes the region with these three values; throws KEMARI_VHOST_USER_MEMORY when there is none.
+  // Removes the region with these three values; throws KEMARI_VHOST_USER_MEMORY when there is none. A region that was
+  // added n times may be removed n times; the first goes for all.
   void remove(uint64_t gpa, uint64_t size_bytes, uint64_t front_end_address);
   // Files that no region names any more stay mapped, for requests in flight, until this is called.
   void release_retired() noexcept { retired_.clear(); }
@@ -65,6 +69,7 @@ class GuestMemory {
   void clear() noexcept {
     regions_.clear();
     retired_.clear();
+    owed_.clear();
   }
 
   // The address of [gpa, gpa + length) here, or nullptr when it is not wholly inside one region. `length` 0 is refused.
@@ -80,9 +85,19 @@ class GuestMemory {
   std::span<const MemoryRegion> regions() const noexcept { return regions_; }
 
  private:
+  // A removal that is still to come, of what is removed already.
+  struct Owed {
+    uint64_t gpa;
+    uint64_t size_bytes;
+    uint64_t front_end_address;
+    uint32_t count;
+  };
+  static constexpr uint32_t kMaxRepeats = 64;  // a device has no more queue pairs
+
   void replace(std::vector<MemoryRegion> regions);
 
   std::vector<MemoryRegion> regions_;              // by gpa, ascending
+  std::vector<Owed> owed_;                         // at most kMaxRegions
   std::vector<std::shared_ptr<RamFile>> retired_;  // at most kMaxRegions
 };
 

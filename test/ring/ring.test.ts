@@ -185,6 +185,29 @@ test.serial(
 );
 
 test.serial(
+  'memory that is added once for each pair of queues is there once, and goes with its first removal',
+  onStand((t, stand) => {
+    const { frontEnd, events } = stand.connectDisk(diskFile(stand));
+    frontEnd.negotiate(BLK_FEATURES);
+    const [low, high] = stand.ram.regions;
+    for (const region of [low!, low!, high!, high!]) frontEnd.addMemory(region);
+    const driver = stand.driver(0, { indirect: false });
+    frontEnd.startQueue(driver);
+    const guest = new DiskGuest(driver, 2);
+    t.is(guest.read(1, 512).status, VIRTIO_BLK_S_OK);
+    frontEnd.removeMemory(high!);
+    frontEnd.removeMemory(high!);
+    frontEnd.addMemory(high!);
+    const header = stand.ram.allocate(16);
+    driver.add([{ gpa: header, length: 16 }], [{ gpa: GuestRam.HIGH_GPA, length: 513 }]);
+    driver.kick();
+    driver.wait();
+    t.deepEqual(Buffer.from(stand.ram.slice(GuestRam.HIGH_GPA, 512)), pattern(512, 0));
+    t.false(events.some(({ type }) => type === 'protocol-error'));
+  }),
+);
+
+test.serial(
   'a disabled queue serves nothing, and all that waited once it is enabled',
   onStand((t, stand) => {
     const { frontEnd, guest, driver } = stand.openDisk(diskFile(stand), { slots: 8 });
