@@ -1,0 +1,51 @@
+import { spawn } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import test from 'ava';
+import { pattern, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK } from './disk-guest.js';
+import { startNbdkitServer } from './nbd.js';
+import { onStand } from './stand.js';
+import { until } from './until.js';
+
+const DISK_BYTES = 1024 * 1024;
+
+test.serial(
+  'requests to a lost NBD server fail, and work again when it is back',
+  onStand(async (t, stand) => {
+    const { process: server, exited, uri } = await startNbdkitServer(stand, args());
+    const { guest, events, device } = stand.openDisk({ target: { nbdUri: uri } });
+    t.is(guest.write(0, pattern(4096, 1)), VIRTIO_BLK_S_OK);
+    server.kill('SIGKILL');
+    await exited;
+    t.is(guest.read(0, 4096).status, VIRTIO_BLK_S_IOERR);
+    await until(() => events.some(({ text }) => text.includes('lost its server')), 'the loss is told');
+    t.true(device.stats().errors > 0);
+
+    const socket = /socket=(.*)$/.exec(uri)![1]!;
+    rmSync(socket);
+    const again = spawn('nbdkit', ['--foreground', '--exit-with-parent', '--unix', socket, ...args()]);
+    stand.onClose(() => void again.kill('SIGKILL'));
+    await until(() => events.some(({ text }) => text.includes('has its server back')), 'the return is told');
+    t.is(guest.write(8, pattern(4096, 2)), VIRTIO_BLK_S_OK);
+    t.deepEqual(guest.read(8, 4096).data, pattern(4096, 2));
+  }),
+);
+
+test.serial(
+  'a disk is closed while its NBD server does not answer',
+  onStand(async (t, stand) => {
+    const { process: server, uri } = await startNbdkitServer(stand, args());
+    const { guest, device, frontEnd } = stand.openDisk({ target: { nbdUri: uri } });
+    t.is(guest.read(0, 4096).status, VIRTIO_BLK_S_OK);
+    server.kill('SIGSTOP');
+    guest.offer(0, 0, { read: 4096 });
+    guest.driver.kick();
+    await until(() => device.stats().inFlight === 1, 'the request is with the server');
+    frontEnd.close();
+    await device.close();
+    t.is(device.stats().inFlight, 0);
+  }),
+);
+
+function args(): string[] {
+  return ['memory', `size=${DISK_BYTES}`];
+}
