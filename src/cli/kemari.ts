@@ -1,12 +1,10 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import yargs, { type Argv } from 'yargs';
+import { Interrupt } from './interrupt.js';
 import { completions } from './completion.js';
 import { EXIT_OK, printError, usageError } from './output.js';
-import { addCreate, addEnding, addLooking, addSteering, type GlobalArguments, type Interrupt } from './verbs.js';
-
-/** Signals that end a command: what it has begun is then taken back. */
-const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+import { addCreate, addEnding, addLooking, addSteering, type GlobalArguments } from './verbs.js';
 
 const HELP_WIDTH = 100;
 
@@ -47,12 +45,7 @@ function buildProgram(argv: readonly string[], interrupt: Interrupt): Argv<Globa
 }
 
 async function main(argv: readonly string[]): Promise<number> {
-  const interrupted = new AbortController();
-  for (const signal of ENDING_SIGNALS) {
-    process.on(signal, () => {
-      interrupted.abort();
-    });
-  }
+  const json = argv.includes('--json');
   // The reader of our output has gone ("kemari log web | head"): nobody is left to write for.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     process.exit(error.code === 'EPIPE' ? EXIT_OK : printError(error, false));
@@ -63,10 +56,10 @@ async function main(argv: readonly string[]): Promise<number> {
       process.stdout.write(words.map((word) => `${word}\n`).join(''));
       return EXIT_OK;
     }
-    await buildProgram(argv, interrupted.signal).parseAsync();
+    await buildProgram(argv, new Interrupt(json)).parseAsync();
     return EXIT_OK;
   } catch (error) {
-    return printError(error, argv.includes('--json'));
+    return printError(error, json);
   }
 }
 

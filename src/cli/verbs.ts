@@ -11,6 +11,7 @@ import { reboot } from '../commands/reboot.js';
 import { shutdown } from '../commands/shutdown.js';
 import { unpause } from '../commands/unpause.js';
 import { readableLogLine } from '../base/log-line.js';
+import type { Interrupt } from './interrupt.js';
 import { printResult, usageError } from './output.js';
 import { Progress } from './progress.js';
 import { infoText, listTable } from './tables.js';
@@ -22,9 +23,6 @@ export interface GlobalArguments {
 }
 
 type Program = Argv<GlobalArguments>;
-
-/** Aborted when the user ends the command (Ctrl-C, SIGTERM, the terminal's end). */
-export type Interrupt = AbortSignal;
 
 const DOMAIN = { type: 'string', demandOption: true, describe: 'Name or domid of the domain' } as const;
 
@@ -50,7 +48,7 @@ export function addCreate(program: Program, interrupt: Interrupt): Program {
       const onProgress = (text: string): void => {
         progress.step(text);
       };
-      const options = { paused, onProgress, signal: interrupt };
+      const options = { paused, onProgress, signal: interrupt.take() };
       const made = await create(resolveRoot(root), file, options).finally(() => {
         progress.end();
       });
@@ -116,12 +114,12 @@ export function addLooking(program: Program, interrupt: Interrupt): Program {
         const print = (line: string): void => {
           process.stdout.write(`${json ? line : readableLogLine(line)}\n`);
         };
-        await log(resolveRoot(root), domain, print, { follow, signal: interrupt });
+        await log(resolveRoot(root), domain, print, { follow, signal: interrupt.take() });
       },
     );
 }
 
-async function showConsole(root: string, domain: string, signal: AbortSignal): Promise<void> {
+async function showConsole(root: string, domain: string, interrupt: Interrupt): Promise<void> {
   const talk = process.stdin.isTTY && process.stderr.isTTY;
   const end = await consoleOf(root, domain, {
     input: process.stdin,
@@ -129,7 +127,7 @@ async function showConsole(root: string, domain: string, signal: AbortSignal): P
     onConnected: (name) => {
       if (talk) process.stderr.write(`Connected to the console of domain "${name}"; Ctrl-] leaves\n`);
     },
-    signal,
+    signal: interrupt.take(),
   });
   if (talk) process.stderr.write(end === 'domain-ended' ? '\r\nThe domain has ended\n' : '\r\n');
 }

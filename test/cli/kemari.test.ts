@@ -162,6 +162,24 @@ test.serial('shutdown --wait returns when the guests have ended', async (t) => {
   t.deepEqual(await host.registry.list(), []);
 });
 
+test.serial(
+  'waiting for a guest that does not shut down ends by Ctrl-C or by its timeout, and the guest lives on',
+  async (t) => {
+    const host = new TestHost(t);
+    await host.run(['create', host.file('web')], { FAKE_DM: 'deaf' });
+    const late = await host.run(['shutdown', '-w', '--timeout', '0.1', 'web']);
+    t.is(late.code, 1);
+    t.regex(late.stderr, /after 100 ms; "kemari destroy web" ends it \[KEMARI_SHUTDOWN_TIMEOUT\]/);
+    const waiting = host.start(['shutdown', '-w', 'web']);
+    await waiting.saying('waiting for the guest to power off', 'stderr');
+    waiting.child.kill('SIGINT');
+    const { code, stderr } = await waiting.outcome;
+    t.is(code, 1);
+    t.regex(stderr, /ended by SIGINT \[KEMARI_INTERRUPTED\]/);
+    t.is((await host.registry.list()).length, 1);
+  },
+);
+
 test.serial('the log of a domain can be read when it is gone, and followed', async (t) => {
   const host = new TestHost(t);
   await host.run(['create', host.file('web')]);

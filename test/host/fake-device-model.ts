@@ -1,7 +1,7 @@
 /**
  * Plays kemari-dm without QEMU, for tests of everything around it. FAKE_DM says how it behaves:
  * `ok` (default), `fail` (reports an error), `die` (ends without a word), `hang` (answers no request),
- * `slow` (never gets ready; ends on SIGTERM), `stubborn` (as slow, but ignores SIGTERM).
+ * `deaf` (its guest ignores the power button), `slow` (never gets ready; ends on SIGTERM), `stubborn` (as slow, but ignores SIGTERM).
  */
 import { createServer, type Socket } from 'node:net';
 import { spawn } from 'node:child_process';
@@ -66,7 +66,7 @@ const handlers: ControlHandlers = {
   pause: () => set('paused'),
   unpause: () => set('running'),
   shutdown: () => {
-    setTimeout(() => void end(), 300);
+    if (behaviour !== 'deaf') setTimeout(() => void end(), 300);
     return set('shutting-down');
   },
   reboot: () => {
