@@ -88,5 +88,6 @@ function controlHandlers(domain: Domain): ControlHandlers {
     shutdown: () => domain.request('shutdown'),
     reboot: () => domain.request('reboot'),
     destroy: () => domain.request('destroy'),
+    'bench-stop-cont': ({ count }) => domain.timeStopCont(count),
   };
 }

@@ -13,7 +13,9 @@ export type ControlRequest =
   | { readonly verb: 'shutdown' }
   | { readonly verb: 'reboot' }
   /** Answered when QEMU is gone and everything of the domain is taken down; the process then ends. */
-  | { readonly verb: 'destroy' };
+  | { readonly verb: 'destroy' }
+  /** A diagnostic of test/bench: `count` round trips of stop and cont on a running guest, in microseconds each. */
+  | { readonly verb: 'bench-stop-cont'; readonly count: number };
 
 export interface ControlReplies {
   readonly info: DomainInfo;
@@ -22,6 +24,7 @@ export interface ControlReplies {
   readonly shutdown: null;
   readonly reboot: null;
   readonly destroy: null;
+  readonly 'bench-stop-cont': readonly number[];
 }
 
 /** What `info` shows; also what `list` needs of each domain. Times are milliseconds since the epoch of Unix time. */

@@ -11,6 +11,7 @@ export const REPLY_TIMEOUT_MS: Readonly<Record<ControlRequest['verb'], number>> 
   shutdown: 10_000,
   reboot: 10_000,
   destroy: 10_000,
+  'bench-stop-cont': 120_000,
 };
 
 /** The domain a request goes to, for messages. */

@@ -19,6 +19,7 @@ const quiet: ControlHandlers = {
   },
   reboot: () => null,
   destroy: () => null,
+  'bench-stop-cont': () => [],
 };
 
 function socketPath(t: ExecutionContext): string {

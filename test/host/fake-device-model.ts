@@ -77,6 +77,7 @@ const handlers: ControlHandlers = {
     setImmediate(() => void end());
     return set('dying');
   },
+  'bench-stop-cont': () => [],
 };
 
 console.log(`fake kemari-dm of ${startup.config.name}: ${behaviour}`);

@@ -5,6 +5,7 @@ import type { DomainInfo } from '../../host/contract.js';
 import { readRecord } from '../../host/domain-record.js';
 import type { Startup } from '../../host/startup.js';
 import type { Hypervisor, MachineEvent } from '../../hypervisor/contract.js';
+import { timeStopCont } from '../../hypervisor/stop-cont.js';
 import {
   domainState,
   startLifecycle,
@@ -70,6 +71,25 @@ export class Domain {
     await this.#input({ type: 'request', verb });
     if (verb === 'destroy') await this.ended;
     return null;
+  }
+
+  /** A diagnostic: see hypervisor/stop-cont.ts. Errors: `KEMARI_WRONG_STATE` unless the guest runs; the machine's. */
+  timeStopCont(count: number): Promise<readonly number[]> {
+    const times = this.#effects.then(() => {
+      const { machine } = this.#run;
+      const state = domainState(this.#lifecycle);
+      if (machine === undefined || state !== 'running') {
+        throw new KemariError('KEMARI_WRONG_STATE', `the domain is ${state}; stop and cont are timed while it runs`);
+      }
+      return timeStopCont(machine, count);
+    });
+    this.#effects = times.then(
+      () => undefined,
+      (error: unknown) => {
+        this.#effectFailed(error);
+      },
+    );
+    return times;
   }
 
   /** The pid of the machine's process, to be killed in an emergency. */
@@ -231,7 +251,9 @@ export class Domain {
   }
 
   #machineEvent(event: MachineEvent, nowMs: number): void {
-    this.#options.logger.info({ event: `machine-${event.type}`, ...event }, `the machine: ${event.type}`);
+    // Stopping and resuming is no news: our own orders are logged, and a cut does it hundreds of times a second.
+    const level = event.type === 'stopped' || event.type === 'resumed' ? 'trace' : 'info';
+    this.#options.logger[level]({ event: `machine-${event.type}`, ...event }, `the machine: ${event.type}`);
     switch (event.type) {
       case 'stopped':
       case 'resumed':
