@@ -16,5 +16,11 @@
       'target_name': 'kemari_testing',
       'sources': ["<!@(ls test/native/*.cc)"],
     },
+    {
+      'target_name': 'pingpong',
+      'type': 'executable',
+      'sources': ['test/bench/pingpong.cc'],
+      'ldflags': ['-static'],
+    },
   ],
 }

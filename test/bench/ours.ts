@@ -1,0 +1,54 @@
+import { join } from 'node:path';
+import { execa } from 'execa';
+import type { DomainInfo } from '../../src/host/contract.js';
+import { request } from '../../src/host/control-client.js';
+import { domainPaths, hostPaths } from '../../src/host/paths.js';
+import { KemariError } from '../../src/base/errors.js';
+import { writeDomainFile, type DomainFile } from './domain-file.js';
+import { GuestShell } from './guest-shell.js';
+import type { Undo } from './undo.js';
+import type { Variant } from './variant.js';
+
+const KEMARI = join(import.meta.dirname, '../../src/cli/kemari.js');
+const COMMAND_TIMEOUT_MS = 120_000;
+
+/** A guest that `kemari create` started, and what kemari says of it. */
+export interface OurGuest extends Variant {
+  readonly info: DomainInfo;
+}
+
+/** Creates a domain in `directory`, as a user does. */
+export async function startOurs(directory: string, file: DomainFile, undo: Undo): Promise<OurGuest> {
+  const root = join(directory, 'root');
+  const path = join(directory, `${file.name}.toml`);
+  await writeDomainFile(path, file);
+  const close = async (): Promise<void> => {
+    await kemari(root, 'destroy', file.name);
+  };
+  undo.defer(`domain ${file.name}`, () =>
+    execa(process.execPath, [KEMARI, '--root', root, 'destroy', file.name], { reject: false }),
+  );
+  await kemari(root, 'create', path);
+  const info = JSON.parse(await kemari(root, 'info', file.name, '--json')) as DomainInfo;
+  if (info.qemuPid === undefined) throw new KemariError('KEMARI_BENCH_KEMARI', `domain ${file.name} has no QEMU`);
+  const target = { name: file.name, controlSocket: domainPaths(hostPaths(root), info.domid).controlSocket };
+  return {
+    name: 'kemari',
+    info,
+    shell: new GuestShell(file.address),
+    processes: [info.qemuPid, info.dmPid],
+    pause: async () => {
+      await request(target, { verb: 'pause' });
+    },
+    resume: async () => {
+      await request(target, { verb: 'unpause' });
+    },
+    stopCont: (count) => request(target, { verb: 'bench-stop-cont', count }),
+    close,
+  };
+}
+
+async function kemari(root: string, ...args: string[]): Promise<string> {
+  const { stdout } = await execa(process.execPath, [KEMARI, '--root', root, ...args], { timeout: COMMAND_TIMEOUT_MS });
+  return stdout;
+}

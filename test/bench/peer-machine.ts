@@ -1,0 +1,105 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { KemariError } from '../../src/base/errors.js';
+import type { QemuBinary } from '../../src/hypervisor/qemu/binary.js';
+import { machineArguments } from '../../src/hypervisor/qemu/machine-arguments.js';
+import { timeStopCont } from '../../src/hypervisor/stop-cont.js';
+import { QmpClient } from '../../src/hypervisor/qemu/qmp-client.js';
+import type { DomainConfig } from '../../src/model/domain-config.js';
+import { addon } from '../../src/native/addon.js';
+import type { Undo } from './undo.js';
+
+export interface PeerMachineOptions {
+  readonly qemu: QemuBinary;
+  readonly accel: 'kvm' | 'tcg';
+  /** The machine as kemari would start it; its disks and NICs are left to `deviceArguments`. */
+  readonly config: DomainConfig;
+  readonly deviceArguments: readonly string[];
+}
+
+const QMP_GREETING_TIMEOUT_MS = 20_000;
+
+/** Where the child finds what it inherits. */
+const FDS = { ram: 3, qmp: 4, console: 5, kernel: 6, ramdisk: 7 } as const;
+
+/**
+ * QEMU with the very arguments that kemari starts it with, except that other than kemari serves its devices. Its control
+ * connection is driven by the same client as kemari's, so that the client's own time cancels out.
+ */
+export class PeerMachine {
+  readonly #child: ChildProcess;
+  readonly #qmp: QmpClient;
+  readonly #exited: Promise<void>;
+  #console = '';
+
+  /** Starts a guest and lets it run. */
+  static async start(options: PeerMachineOptions, undo: Undo): Promise<PeerMachine> {
+    const { boot } = options.config;
+    if (boot.from !== 'kernel' || boot.ramdisk === undefined)
+      throw new TypeError('the benchmark boots a kernel directly');
+    const [qmpOurs, qmpTheirs] = addon.socketPair();
+    const [consoleOurs, consoleTheirs] = addon.socketPair();
+    const ram = addon.createRam('bench-ram', options.config.memoryBytes);
+    const inherited = [ram, qmpTheirs, consoleTheirs, openSync(boot.kernel, 'r'), openSync(boot.ramdisk, 'r')];
+    const config: DomainConfig = { ...options.config, disks: [], vifs: [] };
+    const fds = { ...FDS, disks: [], vifDirectory: undefined };
+    const [binary, ...firmware] = options.qemu.command;
+    const child = spawn(
+      binary!,
+      [
+        ...firmware,
+        ...machineArguments(config, { accel: options.accel, version: options.qemu.version }, fds),
+        ...options.deviceArguments,
+      ],
+      { stdio: ['ignore', 'inherit', 'inherit', ...inherited] },
+    );
+    for (const fd of inherited) closeSync(fd);
+    const machine = new PeerMachine(child, new Socket({ fd: qmpOurs }), new Socket({ fd: consoleOurs }));
+    undo.defer(`QEMU ${options.config.name}`, () => machine.close());
+    await machine.#qmp.negotiate(QMP_GREETING_TIMEOUT_MS);
+    await machine.resume();
+    return machine;
+  }
+
+  private constructor(child: ChildProcess, qmp: Socket, console: Socket) {
+    this.#child = child;
+    this.#exited = new Promise((resolve) =>
+      child.once('exit', () => {
+        resolve();
+      }),
+    );
+    this.#qmp = new QmpClient(qmp, { onEvent: () => undefined, onBroken: () => undefined });
+    console.on('data', (chunk: Buffer) => {
+      this.#console += chunk.toString('latin1');
+    });
+    console.on('error', () => undefined); // It ends with QEMU.
+  }
+
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new KemariError('KEMARI_BENCH_QEMU', 'QEMU did not start');
+    return this.#child.pid;
+  }
+
+  /** What the guest has printed so far. */
+  get consoleText(): string {
+    return this.#console;
+  }
+
+  async pause(): Promise<void> {
+    await this.#qmp.execute('stop');
+  }
+
+  async resume(): Promise<void> {
+    await this.#qmp.execute('cont');
+  }
+
+  async stopCont(count: number): Promise<number[]> {
+    return timeStopCont(this, count);
+  }
+
+  async close(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#exited;
+  }
+}

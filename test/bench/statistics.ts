@@ -1,0 +1,50 @@
+/** A ratio of two things measured side by side, with the ends of its 95 % confidence interval. */
+export interface Ratio {
+  readonly ratio: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+const BOOTSTRAP_RESAMPLES = 4000;
+const CONFIDENCE = 0.95;
+
+/** The middle of `values`, which are not empty; the mean of the two middle ones where their number is even. */
+export function median(values: readonly number[]): number {
+  if (values.length === 0) throw new RangeError('median of nothing');
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/**
+ * The median of above[i] / below[i] with a percentile bootstrap interval. Pairs were measured next to each other, so that
+ * what disturbs the machine for longer than one pair cancels out. The resampling is seeded: the same samples give the
+ * same interval.
+ */
+export function pairedRatio(above: readonly number[], below: readonly number[]): Ratio {
+  if (above.length !== below.length) throw new RangeError(`${above.length} samples against ${below.length}`);
+  const ratios = above.map((value, index) => value / below[index]!);
+  const random = seededRandom(ratios.length);
+  const medians: number[] = [];
+  for (let round = 0; round < BOOTSTRAP_RESAMPLES; round++) {
+    medians.push(median(ratios.map(() => ratios[Math.floor(random() * ratios.length)]!)));
+  }
+  medians.sort((a, b) => a - b);
+  const tail = (1 - CONFIDENCE) / 2;
+  return {
+    ratio: median(ratios),
+    low: medians[Math.floor(tail * (BOOTSTRAP_RESAMPLES - 1))]!,
+    high: medians[Math.ceil((1 - tail) * (BOOTSTRAP_RESAMPLES - 1))]!,
+  };
+}
+
+/** Numbers in [0, 1) by mulberry32. */
+function seededRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

@@ -1,0 +1,36 @@
+import { messageOf } from '../../src/base/errors.js';
+
+/**
+ * What must be taken down again, newest first, after success, failure or Ctrl-C. Once it ran, whatever is still being
+ * set up is taken down as soon as it is deferred, and its maker is stopped by the error.
+ */
+export class Undo {
+  readonly #steps: { readonly what: string; readonly action: () => unknown }[] = [];
+  #running: Promise<void> | undefined;
+
+  defer(what: string, action: () => unknown): void {
+    if (this.#running !== undefined) {
+      void attempt(what, action);
+      throw new Error(`interrupted: ${what} was taken down at once`);
+    }
+    this.#steps.push({ what, action });
+  }
+
+  /** Takes everything down; a step that fails is reported and does not keep the others from running. Idempotent. */
+  run(): Promise<void> {
+    this.#running ??= this.#runAll();
+    return this.#running;
+  }
+
+  async #runAll(): Promise<void> {
+    for (const { what, action } of this.#steps.toReversed()) await attempt(what, action);
+  }
+}
+
+async function attempt(what: string, action: () => unknown): Promise<void> {
+  try {
+    await action();
+  } catch (error) {
+    process.stderr.write(`bench: could not take down ${what}: ${messageOf(error)}\n`);
+  }
+}
