@@ -1,0 +1,127 @@
+import type { Pacing } from './pacing.js';
+import type { PeerKnowledge } from './peer-knowledge.js';
+import type { Policy } from './policy.js';
+
+/** An epoch that was captured and not acknowledged. */
+export interface UnackedEpoch {
+  readonly epoch: bigint;
+  /** The newest output the cut covers; it and all before it may leave after the ack. */
+  readonly throughSequence: bigint;
+}
+
+/** What a protected primary keeps, whatever phase it is in. */
+export interface PrimaryCore {
+  readonly options: PrimaryOptions;
+  /** The newest epoch that was captured or is being captured; 0 before the first. */
+  readonly epoch: bigint;
+  /** A capture is under way; its result is the next thing heard of it. */
+  readonly capturing: boolean;
+  /** Oldest first, epochs ascending. Invariant: all are above `ackedEpoch` and at most `epoch`. */
+  readonly unacked: readonly UnackedEpoch[];
+  readonly ackedEpoch: bigint;
+  /** Since when a request or frame (`heldSinceMs`) or console bytes (`consoleSinceMs`) wait that no capture covers. */
+  readonly heldSinceMs: number | undefined;
+  readonly consoleSinceMs: number | undefined;
+  /** The newest sequence that either of them was told with. */
+  readonly heldSequence: bigint;
+  readonly dirtyLimitReached: boolean;
+  readonly lastCaptureMs: number;
+  readonly pacing: Pacing;
+}
+
+export interface PrimaryOptions {
+  readonly policy: Policy;
+  /** What to do when the standby is silent: hold all output, or go on unprotected. */
+  readonly onSilence: 'hold' | 'continue';
+  readonly maxAgeMs: number;
+  readonly maxPauseShare: number;
+}
+
+export type PrimaryState =
+  /** Runs without protection: an explicit, logged state. The gate is open. */
+  | { readonly phase: 'unprotected' }
+  /** The link is up, memory is being copied while the guest runs. The gate is still open: nothing was promised yet. */
+  | { readonly phase: 'copying'; readonly options: PrimaryOptions }
+  /** The gate is closed. Protected once `core.ackedEpoch` is 1 or more. */
+  | { readonly phase: 'protected'; readonly core: PrimaryCore }
+  /** The standby was told to forget the domain. Outputs stay held until it says that it did. */
+  | { readonly phase: 'disarming'; readonly core: PrimaryCore; readonly then: 'unprotected' | 'ended' }
+  /** The link (`linkUp` false) or the lease is lost; outputs are held until something is known. */
+  | { readonly phase: 'silent'; readonly core: PrimaryCore; readonly linkUp: boolean; readonly peer: PeerKnowledge }
+  /**
+   * The guest stands still for a planned switchover, its last epoch is on its way. Until `go` was sent it may still come
+   * back; from then on it never does by itself: only the peer's answer, a fence or the operator ends `asked`.
+   */
+  | {
+      readonly phase: 'handing-over';
+      readonly core: PrimaryCore;
+      /** `capture-first`: an epoch is just being captured, the last one follows it. */
+      readonly handover: 'capture-first' | 'last-epoch' | 'draining' | 'go-sent' | 'unknown';
+    }
+  /** The standby runs the guest. Final. */
+  | { readonly phase: 'handed-over' }
+  /** The domain ended or its machine died; the standby was told. Final. */
+  | { readonly phase: 'ended' };
+
+export type PrimaryInput =
+  /** The operator wants protection; the link to the standby stands and the handshake was accepted. */
+  | { readonly type: 'start'; readonly options: PrimaryOptions }
+  /** Pre-copy has come down to what one epoch may carry. */
+  | { readonly type: 'copied' }
+  /** Something new is held. */
+  | { readonly type: 'held'; readonly output: 'request' | 'console'; readonly sequence: bigint }
+  | { readonly type: 'dirty-limit' }
+  | {
+      readonly type: 'captured';
+      readonly epoch: bigint;
+      readonly throughSequence: bigint;
+      readonly pauseUs: number;
+      readonly dirtyPages: number;
+    }
+  | { readonly type: 'capture-failed'; readonly reason: string }
+  | { readonly type: 'acked'; readonly epoch: bigint }
+  /** What had been submitted to storage has landed. */
+  | { readonly type: 'drained' }
+  | { readonly type: 'link-lost'; readonly reason: string }
+  /** The native lease ran out, or was renewed after it had. */
+  | { readonly type: 'lease'; readonly valid: boolean }
+  | { readonly type: 'peer'; readonly answer: 'runs' | 'gone' | 'unreachable' }
+  /** The standby says that it runs the guest (`taken`), that it never will (`disarmed`), or that it cannot (`refused`, the same). */
+  | { readonly type: 'peer-says'; readonly word: 'taken' | 'disarmed' | 'refused' }
+  | { readonly type: 'fenced'; readonly ok: boolean }
+  | { readonly type: 'operator'; readonly verb: 'unprotect' | 'switchover' | 'resume-unprotected' }
+  | { readonly type: 'domain-ended'; readonly reason: string }
+  | { readonly type: 'machine-died'; readonly reason: string }
+  /** A timer that was set has run out. */
+  | { readonly type: 'timer' };
+
+export type PrimaryEffect =
+  | { readonly do: 'close-gate' }
+  /** Runs without protection from here on. Only from an explicit decision; always logged beside. */
+  | { readonly do: 'open-gate' }
+  /** `resume`: `at-once` after the local copy, `after-ack`, or `never` (the last epoch of a handover). */
+  | { readonly do: 'capture'; readonly epoch: bigint; readonly resume: 'at-once' | 'after-ack' | 'never' }
+  /** The standby has everything up to this sequence. The gate tests the lease once more. */
+  | { readonly do: 'release'; readonly throughSequence: bigint }
+  | { readonly do: 'resume-guest' }
+  /** Wait until nothing that was submitted to storage is under way; `drained` follows. */
+  | { readonly do: 'drain' }
+  | { readonly do: 'start-tracking' | 'stop-tracking' }
+  /**
+   * `go`: run the guest. `goodbye`: protection ends, forget it. `machine-died`: take over, this side never runs again;
+   * it is sent once nothing that was submitted to storage is under way.
+   */
+  | { readonly do: 'send'; readonly word: 'go' | 'goodbye' | 'machine-died' }
+  | { readonly do: 'drop-link' }
+  /** Ask the peer's kemarid, over every path, whether its process still runs. */
+  | { readonly do: 'ask-peer' }
+  | { readonly do: 'end-machine' }
+  /** Replaces the timer that was set before. */
+  | { readonly do: 'set-timer'; readonly atMs: number }
+  | { readonly do: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly text: string }
+  | { readonly do: 'refuse'; readonly code: `KEMARI_${string}`; readonly text: string };
+
+export interface PrimaryStep {
+  readonly state: PrimaryState;
+  readonly effects: readonly PrimaryEffect[];
+}

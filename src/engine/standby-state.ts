@@ -1,0 +1,88 @@
+import type { PeerKnowledge } from './peer-knowledge.js';
+
+export interface StandbyOptions {
+  /** `auto` takes over by itself once silence has lasted and the fence has succeeded. */
+  readonly failover: 'manual' | 'auto';
+  /** Whether there is a fence command. `auto` needs one. */
+  readonly hasFence: boolean;
+  /** Silence that is long enough to act on; longer than the lease. */
+  readonly takeoverTimeoutMs: number;
+  /** What the primary does when it hears nothing. Where it goes on, an operator's SIGHUP is not enough. */
+  readonly primaryOnSilence: 'hold' | 'continue';
+}
+
+/** Why the guest is about to run here; for the log and the report. */
+export type TakeoverReason = 'handover' | 'machine-died' | 'peer-dead' | 'fenced' | 'operator' | 'operator-says-dead';
+
+export type StandbyState =
+  /** No epoch is complete: there is nothing to run. */
+  | { readonly phase: 'receiving'; readonly options: StandbyOptions }
+  /** `epoch` is committed and acknowledged, the primary answers. */
+  | { readonly phase: 'ready'; readonly options: StandbyOptions; readonly epoch: bigint }
+  /**
+   * The primary does not answer since `sinceMs`. `epoch` is the last that was committed. `wanted`: an operator asked for
+   * the takeover, which waits for an answer about the peer's process.
+   */
+  | {
+      readonly phase: 'silent';
+      readonly options: StandbyOptions;
+      readonly epoch: bigint;
+      readonly sinceMs: number;
+      readonly peer: PeerKnowledge;
+      readonly wanted: boolean;
+    }
+  /** The fence runs. Nothing is acknowledged and no lease renewed any more, whatever it answers. */
+  | {
+      readonly phase: 'fencing';
+      readonly options: StandbyOptions;
+      readonly epoch: bigint;
+      readonly sinceMs: number;
+      readonly peer: PeerKnowledge;
+      readonly byOperator: boolean;
+    }
+  /** Decided. Waits until every lease this side has granted is over, then for the hypervisor. */
+  | { readonly phase: 'lease-running-out' | 'taking-over'; readonly epoch: bigint; readonly reason: TakeoverReason }
+  /** This side runs the guest. Final here: it is a primary from now on. */
+  | { readonly phase: 'running'; readonly epoch: bigint; readonly reason: TakeoverReason }
+  /** Disarmed: it never runs the guest. Final. */
+  | { readonly phase: 'ended' };
+
+export type StandbyInput =
+  /** A whole checkpoint is in memory. */
+  | { readonly type: 'committed'; readonly epoch: bigint }
+  /** Nothing was heard on the lease connection for the takeover timeout, or the stream broke. */
+  | { readonly type: 'link-lost'; readonly reason: string }
+  | { readonly type: 'peer'; readonly answer: 'runs' | 'gone' | 'unreachable' }
+  | { readonly type: 'peer-says'; readonly word: 'go' | 'goodbye' | 'machine-died' }
+  | { readonly type: 'sighup' }
+  /** `kemari takeover --primary-is-dead`: the operator answers for it. */
+  | { readonly type: 'primary-is-dead' }
+  | { readonly type: 'disarm' }
+  | { readonly type: 'fence-ended'; readonly ok: boolean; readonly text: string }
+  /** Every lease that was granted has run out; only after `stop-granting`. */
+  | { readonly type: 'leases-over' }
+  | { readonly type: 'taken-over' }
+  | { readonly type: 'takeover-failed'; readonly reason: string }
+  | { readonly type: 'timer' };
+
+export type StandbyEffect =
+  | { readonly do: 'ack'; readonly epoch: bigint }
+  | { readonly do: 'send'; readonly word: 'switchover' | 'taken' | 'disarmed' | 'refused' }
+  /** Renew no lease any more; `leases-over` follows when the last one has run out, at once if the peer is gone. */
+  | { readonly do: 'stop-granting'; readonly peerIsGone: boolean }
+  | { readonly do: 'ask-peer' }
+  | { readonly do: 'fence' }
+  /** Load the epoch's device state, start rings, replay what it holds, resume. */
+  | { readonly do: 'take-over'; readonly epoch: bigint }
+  /** Tell the switches where the guest is now. */
+  | { readonly do: 'announce' }
+  /** Drop the copy and end. */
+  | { readonly do: 'discard' }
+  | { readonly do: 'set-timer'; readonly atMs: number }
+  | { readonly do: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly text: string }
+  | { readonly do: 'refuse'; readonly code: `KEMARI_${string}`; readonly text: string };
+
+export interface StandbyStep {
+  readonly state: StandbyState;
+  readonly effects: readonly StandbyEffect[];
+}

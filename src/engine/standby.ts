@@ -1,0 +1,270 @@
+import { unreachable } from '../base/assert.js';
+import { learn, type PeerKnowledge } from './peer-knowledge.js';
+import type {
+  StandbyEffect,
+  StandbyInput,
+  StandbyOptions,
+  StandbyState,
+  StandbyStep,
+  TakeoverReason,
+} from './standby-state.js';
+
+/** How often a silent primary's kemarid is asked again, and a fence that failed is tried again. */
+export const STANDBY_RETRY_MS = 1_000;
+
+/** One step of the standby. Pure, like stepPrimary(). What takes over is always the last committed epoch. */
+export function stepStandby(state: StandbyState, input: StandbyInput, nowMs: number): StandbyStep {
+  switch (state.phase) {
+    case 'receiving':
+      return receiving(state, input);
+    case 'ready':
+      return ready(state, input, nowMs);
+    case 'silent':
+      return silent(state, input, nowMs);
+    case 'fencing':
+      return fencing(state, input, nowMs);
+    case 'lease-running-out':
+      if (input.type !== 'leases-over') return decided(state, input);
+      return to({ ...state, phase: 'taking-over' }, { do: 'take-over', epoch: state.epoch });
+    case 'taking-over':
+      return takingOver(state, input);
+    case 'running':
+    case 'ended':
+      return to(state);
+    default:
+      return unreachable(state);
+  }
+}
+
+function to(state: StandbyState, ...effects: StandbyEffect[]): StandbyStep {
+  return { state, effects };
+}
+
+function log(level: 'info' | 'warn' | 'error', text: string): StandbyEffect {
+  return { do: 'log', level, text };
+}
+
+function end(why: string, ...effects: StandbyEffect[]): StandbyStep {
+  return to({ phase: 'ended' }, log('info', why), ...effects, { do: 'discard' });
+}
+
+function receiving(state: StandbyState & { phase: 'receiving' }, input: StandbyInput): StandbyStep {
+  switch (input.type) {
+    case 'committed':
+      return to(
+        { phase: 'ready', options: state.options, epoch: input.epoch },
+        log('info', `the first epoch is complete: ready to take over`),
+        { do: 'ack', epoch: input.epoch },
+      );
+    case 'link-lost':
+      return end(`${input.reason}; no epoch was complete, so there is nothing to take over`);
+    case 'peer-says':
+      return end('protection was called off', { do: 'send', word: 'disarmed' });
+    case 'disarm':
+      return end('disarmed by the operator');
+    case 'sighup':
+    case 'primary-is-dead':
+      return to(state, {
+        do: 'refuse',
+        code: 'KEMARI_NO_EPOCH',
+        text: 'no epoch is complete yet: there is nothing to take over',
+      });
+    default:
+      return to(state);
+  }
+}
+
+function ready(state: StandbyState & { phase: 'ready' }, input: StandbyInput, nowMs: number): StandbyStep {
+  const { options, epoch } = state;
+  switch (input.type) {
+    case 'committed':
+      return to({ ...state, epoch: input.epoch }, { do: 'ack', epoch: input.epoch });
+    case 'sighup':
+      return to(state, log('info', 'SIGHUP and the primary answers: switchover'), { do: 'send', word: 'switchover' });
+    case 'primary-is-dead':
+      return to(state, { do: 'refuse', code: 'KEMARI_PEER_ANSWERS', text: 'the primary answers: it is not dead' });
+    case 'disarm':
+      return to(state, {
+        do: 'refuse',
+        code: 'KEMARI_PEER_ANSWERS',
+        text: 'the primary answers: use "kemari unprotect"',
+      });
+    case 'peer-says':
+      return peerSays(input.word, epoch);
+    case 'link-lost':
+      return to(
+        { phase: 'silent', options, epoch, sinceMs: nowMs, peer: 'silent', wanted: false },
+        log('warn', `${input.reason}: what the primary does is not known`),
+        { do: 'ask-peer' },
+        { do: 'set-timer', atMs: nowMs + options.takeoverTimeoutMs },
+      );
+    default:
+      return to(state);
+  }
+}
+
+function peerSays(word: 'go' | 'goodbye' | 'machine-died', epoch: bigint): StandbyStep {
+  switch (word) {
+    case 'go':
+      return decide(epoch, 'handover', true);
+    case 'machine-died':
+      return decide(epoch, 'machine-died', true);
+    case 'goodbye':
+      return end('protection was ended by the primary', { do: 'send', word: 'disarmed' });
+    default:
+      return unreachable(word);
+  }
+}
+
+function decide(epoch: bigint, reason: TakeoverReason, peerIsGone: boolean): StandbyStep {
+  return to(
+    { phase: 'lease-running-out', epoch, reason },
+    log('warn', `takeover of epoch ${epoch.toString()}: ${REASON_TEXT[reason]}`),
+    { do: 'stop-granting', peerIsGone },
+  );
+}
+
+const REASON_TEXT: Readonly<Record<TakeoverReason, string>> = {
+  handover: 'the primary handed the guest over',
+  'machine-died': "the primary's machine died, says the primary",
+  'peer-dead': "the primary's process is confirmed dead",
+  fenced: 'the primary was fenced',
+  operator: "the primary is silent; that it is dead is the operator's word",
+  'operator-says-dead': 'the operator answers for it that the primary is dead',
+};
+
+function silent(state: StandbyState & { phase: 'silent' }, input: StandbyInput, nowMs: number): StandbyStep {
+  const { options, epoch } = state;
+  switch (input.type) {
+    case 'peer': {
+      const peer = learn(state.peer, input.answer);
+      return act({ ...state, peer }, nowMs, input.answer === 'runs' && state.peer !== 'alive');
+    }
+    case 'timer':
+      return act(state, nowMs, false, { do: 'ask-peer' }, { do: 'set-timer', atMs: nowMs + STANDBY_RETRY_MS });
+    case 'sighup':
+      if (options.primaryOnSilence === 'continue' && state.peer !== 'dead' && !options.hasFence) {
+        return to(state, {
+          do: 'refuse',
+          code: 'KEMARI_PRIMARY_MAY_RUN',
+          text:
+            'the primary was told to go on when it hears nothing, so it may still run the guest; make sure that it is ' +
+            'off, then: kemari takeover --primary-is-dead DOM',
+        });
+      }
+      return act({ ...state, wanted: true }, nowMs, false);
+    case 'primary-is-dead':
+      return decide(epoch, 'operator-says-dead', true);
+    case 'disarm':
+      return end('disarmed by the operator');
+    case 'peer-says':
+      return peerSays(input.word, epoch);
+    default:
+      return to(state);
+  }
+}
+
+/** The one decision whether a silent primary's guest may run here. */
+function act(
+  state: StandbyState & { phase: 'silent' },
+  nowMs: number,
+  newlyAlive: boolean,
+  ...effects: StandbyEffect[]
+): StandbyStep {
+  const { options, epoch, peer, wanted } = state;
+  const auto = options.failover === 'auto';
+  if (peer === 'dead' && (auto || wanted)) return decide(epoch, 'peer-dead', true);
+  const longEnough = nowMs - state.sinceMs >= options.takeoverTimeoutMs;
+  if (options.hasFence && (wanted || (auto && longEnough))) return fence(state, nowMs);
+  // A primary that is known to run holds its output, or goes on alone: two reasons to leave it to the operator.
+  if (wanted && peer === 'silent') return decide(epoch, 'operator', false);
+  if (wanted) {
+    return to({ ...state, wanted: false }, ...effects, {
+      do: 'refuse',
+      code: 'KEMARI_PRIMARY_RUNS',
+      text: "the primary's process still runs, only the link is lost: mend the link, or end that process and try again",
+    });
+  }
+  const note = newlyAlive ? [log('warn', "the primary's process still runs, only the link is lost")] : [];
+  return to(state, ...note, ...effects);
+}
+
+function fence(state: StandbyState & { phase: 'silent' }, nowMs: number): StandbyStep {
+  const { options, epoch, peer, wanted } = state;
+  return to(
+    { phase: 'fencing', options, epoch, peer, sinceMs: nowMs, byOperator: wanted },
+    log('warn', 'fencing the primary'),
+    { do: 'fence' },
+  );
+}
+
+function fencing(state: StandbyState & { phase: 'fencing' }, input: StandbyInput, nowMs: number): StandbyStep {
+  const { options, epoch, peer } = state;
+  switch (input.type) {
+    case 'fence-ended': {
+      if (input.ok) return decide(epoch, 'fenced', true);
+      const advice = 'make sure that the primary is off, then: kemari takeover --primary-is-dead DOM';
+      return to(
+        { phase: 'silent', options, epoch, sinceMs: nowMs, peer, wanted: false },
+        log('error', `the fence failed, so nothing is taken over: ${input.text}; ${advice}`),
+        { do: 'ask-peer' },
+        { do: 'set-timer', atMs: nowMs + Math.max(STANDBY_RETRY_MS, options.takeoverTimeoutMs) },
+      );
+    }
+    case 'peer':
+      return to({ ...state, peer: learn(peer, input.answer) });
+    case 'primary-is-dead':
+      return decide(epoch, 'operator-says-dead', true);
+    default:
+      return to(state);
+  }
+}
+
+/** The decision is made: what the primary or an operator says now comes too late. */
+function decided(state: StandbyState, input: StandbyInput): StandbyStep {
+  if (input.type !== 'disarm') return to(state);
+  return to(state, { do: 'refuse', code: 'KEMARI_TAKING_OVER', text: 'the takeover has begun' });
+}
+
+function takingOver(
+  state: StandbyState & { phase: 'taking-over' | 'lease-running-out' },
+  input: StandbyInput,
+): StandbyStep {
+  const { epoch, reason } = state;
+  switch (input.type) {
+    case 'taken-over':
+      return to(
+        { phase: 'running', epoch, reason },
+        { do: 'announce' },
+        { do: 'send', word: 'taken' },
+        log('warn', `the guest runs here, from epoch ${epoch.toString()}`),
+      );
+    case 'takeover-failed':
+      return to(
+        { phase: 'ended' },
+        log('error', `the takeover failed: ${input.reason}`),
+        { do: 'send', word: 'refused' },
+        { do: 'discard' },
+      );
+    default:
+      return decided(state, input);
+  }
+}
+
+/** What is known of the primary, for `info`. */
+export function knownOfPrimary(state: StandbyState): PeerKnowledge {
+  switch (state.phase) {
+    case 'receiving':
+    case 'ready':
+      return 'alive';
+    case 'silent':
+    case 'fencing':
+      return state.peer;
+    default:
+      return 'silent';
+  }
+}
+
+export function startStandby(options: StandbyOptions): StandbyState {
+  return { phase: 'receiving', options };
+}
