@@ -29,6 +29,8 @@ export type StandbyState =
       readonly epoch: bigint;
       readonly sinceMs: number;
       readonly peer: PeerKnowledge;
+      /** Whether the question about the peer's process was answered once, if only by a deadline. */
+      readonly asked: boolean;
       readonly wanted: boolean;
     }
   /** The fence runs. Nothing is acknowledged and no lease renewed any more, whatever it answers. */

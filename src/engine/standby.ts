@@ -93,7 +93,7 @@ function ready(state: StandbyState & { phase: 'ready' }, input: StandbyInput, no
       return peerSays(input.word, epoch);
     case 'link-lost':
       return to(
-        { phase: 'silent', options, epoch, sinceMs: nowMs, peer: 'silent', wanted: false },
+        { phase: 'silent', options, epoch, sinceMs: nowMs, peer: 'silent', asked: false, wanted: false },
         log('warn', `${input.reason}: what the primary does is not known`),
         { do: 'ask-peer' },
         { do: 'set-timer', atMs: nowMs + options.takeoverTimeoutMs },
@@ -138,10 +138,16 @@ function silent(state: StandbyState & { phase: 'silent' }, input: StandbyInput, 
   switch (input.type) {
     case 'peer': {
       const peer = learn(state.peer, input.answer);
-      return act({ ...state, peer }, nowMs, input.answer === 'runs' && state.peer !== 'alive');
+      return act({ ...state, peer, asked: true }, nowMs, input.answer === 'runs' && state.peer !== 'alive');
     }
     case 'timer':
-      return act(state, nowMs, false, { do: 'ask-peer' }, { do: 'set-timer', atMs: nowMs + STANDBY_RETRY_MS });
+      return act(
+        { ...state, asked: true },
+        nowMs,
+        false,
+        { do: 'ask-peer' },
+        { do: 'set-timer', atMs: nowMs + STANDBY_RETRY_MS },
+      );
     case 'sighup':
       if (options.primaryOnSilence === 'continue' && state.peer !== 'dead' && !options.hasFence) {
         return to(state, {
@@ -176,6 +182,7 @@ function act(
   if (peer === 'dead' && (auto || wanted)) return decide(epoch, 'peer-dead', true);
   const longEnough = nowMs - state.sinceMs >= options.takeoverTimeoutMs;
   if (options.hasFence && (wanted || (auto && longEnough))) return fence(state, nowMs);
+  if (wanted && !state.asked) return to(state, ...effects);
   // A primary that is known to run holds its output, or goes on alone: two reasons to leave it to the operator.
   if (wanted && peer === 'silent') return decide(epoch, 'operator', false);
   if (wanted) {
@@ -205,7 +212,7 @@ function fencing(state: StandbyState & { phase: 'fencing' }, input: StandbyInput
       if (input.ok) return decide(epoch, 'fenced', true);
       const advice = 'make sure that the primary is off, then: kemari takeover --primary-is-dead DOM';
       return to(
-        { phase: 'silent', options, epoch, sinceMs: nowMs, peer, wanted: false },
+        { phase: 'silent', options, epoch, sinceMs: nowMs, peer, asked: true, wanted: false },
         log('error', `the fence failed, so nothing is taken over: ${input.text}; ${advice}`),
         { do: 'ask-peer' },
         { do: 'set-timer', atMs: nowMs + Math.max(STANDBY_RETRY_MS, options.takeoverTimeoutMs) },

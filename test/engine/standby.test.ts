@@ -1,0 +1,140 @@
+import test from 'ava';
+import { startStandby, stepStandby } from '../../src/engine/standby.js';
+import type { StandbyEffect, StandbyInput, StandbyOptions, StandbyState } from '../../src/engine/standby-state.js';
+
+const manual: StandbyOptions = {
+  failover: 'manual',
+  hasFence: false,
+  takeoverTimeoutMs: 500,
+  primaryOnSilence: 'hold',
+};
+const auto: StandbyOptions = { ...manual, failover: 'auto', hasFence: true };
+
+function play(from: StandbyState, ...inputs: (StandbyInput | number)[]) {
+  let state = from;
+  let nowMs = 0;
+  const effects: StandbyEffect[][] = [];
+  for (const input of inputs) {
+    if (typeof input === 'number') {
+      nowMs += input;
+      continue;
+    }
+    const step = stepStandby(state, input, nowMs);
+    state = step.state;
+    effects.push(step.effects.filter((effect) => effect.do !== 'log'));
+  }
+  return { state, effects, last: effects.at(-1) ?? [] };
+}
+
+const lost: StandbyInput = { type: 'link-lost', reason: 'cut' };
+const committed: StandbyInput = { type: 'committed', epoch: 7n };
+const ready = (options: StandbyOptions) => play(startStandby(options), committed).state;
+const does = (effects: readonly StandbyEffect[], what: StandbyEffect['do']) =>
+  effects.some((effect) => effect.do === what);
+
+test('a complete checkpoint is acknowledged, and only that', (t) => {
+  t.deepEqual(play(startStandby(manual), committed).last, [{ do: 'ack', epoch: 7n }]);
+});
+
+test('nothing is taken over before an epoch is complete', (t) => {
+  t.is(play(startStandby(auto), lost).state.phase, 'ended');
+  t.true(does(play(startStandby(manual), { type: 'sighup' }).last, 'refuse'));
+});
+
+test('SIGHUP while the primary answers is a switchover', (t) => {
+  const { state, last } = play(ready(manual), { type: 'sighup' });
+  t.is(state.phase, 'ready');
+  t.deepEqual(last, [{ do: 'send', word: 'switchover' }]);
+});
+
+test('manual: silence and even a confirmed death wait for the operator', (t) => {
+  const { state } = play(ready(manual), lost, { type: 'peer', answer: 'gone' }, 10_000, { type: 'timer' });
+  t.is(state.phase, 'silent');
+});
+
+test('manual: SIGHUP and confirmed dead is a takeover that waits for no lease', (t) => {
+  const { effects, state } = play(
+    ready(manual),
+    lost,
+    { type: 'peer', answer: 'gone' },
+    { type: 'sighup' },
+    { type: 'leases-over' },
+  );
+  t.deepEqual(effects[2], [{ do: 'stop-granting', peerIsGone: true }]);
+  t.deepEqual(effects[3], [{ do: 'take-over', epoch: 7n }]);
+  t.is(state.phase, 'taking-over');
+});
+
+test('manual: SIGHUP in silence takes over after the lease has run out', (t) => {
+  const { effects } = play(ready(manual), lost, { type: 'peer', answer: 'unreachable' }, { type: 'sighup' });
+  t.deepEqual(effects[2], [{ do: 'stop-granting', peerIsGone: false }]);
+});
+
+test('SIGHUP before the first answer about the peer waits for it', (t) => {
+  const waiting = play(ready(manual), lost, { type: 'sighup' });
+  t.is(waiting.state.phase, 'silent');
+  t.is(play(waiting.state, { type: 'peer', answer: 'gone' }).state.phase, 'lease-running-out');
+  t.true(does(play(waiting.state, { type: 'peer', answer: 'runs' }).last, 'refuse'));
+});
+
+test('SIGHUP in silence is refused where the primary goes on when it hears nothing', (t) => {
+  const brave = ready({ ...manual, primaryOnSilence: 'continue' });
+  const { last, state } = play(brave, lost, { type: 'peer', answer: 'unreachable' }, { type: 'sighup' });
+  t.is(state.phase, 'silent');
+  t.true(does(last, 'refuse'));
+  t.is(play(state, { type: 'primary-is-dead' }).state.phase, 'lease-running-out');
+});
+
+test('auto: nothing happens before the takeover timeout, then the fence', (t) => {
+  const silent: (StandbyInput | number)[] = [lost, { type: 'peer', answer: 'unreachable' }];
+  t.is(play(ready(auto), ...silent, 400, { type: 'timer' }).state.phase, 'silent');
+  const { state, last } = play(ready(auto), ...silent, 500, { type: 'timer' });
+  t.is(state.phase, 'fencing');
+  t.deepEqual(last, [{ do: 'fence' }]);
+});
+
+test('auto: a fence that fails is no takeover', (t) => {
+  const { state } = play(ready(auto), lost, 500, { type: 'timer' }, { type: 'fence-ended', ok: false, text: 'exit 1' });
+  t.is(state.phase, 'silent');
+});
+
+test('no epoch is acknowledged once the fence runs or the takeover is decided', (t) => {
+  const fencing = play(ready(auto), lost, 500, { type: 'timer' }).state;
+  t.false(does(play(fencing, { type: 'committed', epoch: 8n }).last, 'ack'));
+  const decided = play(fencing, { type: 'fence-ended', ok: true, text: '' }).state;
+  t.false(does(play(decided, { type: 'committed', epoch: 8n }).last, 'ack'));
+  t.deepEqual(play(decided, { type: 'leases-over' }).last, [{ do: 'take-over', epoch: 7n }]);
+});
+
+test('auto: a primary that is known to run is fenced, not raced', (t) => {
+  const { state } = play(ready(auto), lost, { type: 'peer', answer: 'runs' }, 600, { type: 'timer' });
+  t.is(state.phase, 'fencing');
+});
+
+test('handover: go is the takeover, and the source hears that it was taken', (t) => {
+  const { effects } = play(
+    ready(manual),
+    { type: 'peer-says', word: 'go' },
+    { type: 'leases-over' },
+    { type: 'taken-over' },
+  );
+  t.deepEqual(effects[0], [{ do: 'stop-granting', peerIsGone: true }]);
+  t.deepEqual(effects[2], [{ do: 'announce' }, { do: 'send', word: 'taken' }]);
+});
+
+test('a takeover that fails says so and never runs the guest', (t) => {
+  const { state, last } = play(
+    ready(manual),
+    { type: 'peer-says', word: 'go' },
+    { type: 'leases-over' },
+    { type: 'takeover-failed', reason: 'no memory' },
+  );
+  t.is(state.phase, 'ended');
+  t.deepEqual(last, [{ do: 'send', word: 'refused' }, { do: 'discard' }]);
+});
+
+test('goodbye disarms', (t) => {
+  const { state, last } = play(ready(manual), { type: 'peer-says', word: 'goodbye' });
+  t.is(state.phase, 'ended');
+  t.deepEqual(last, [{ do: 'send', word: 'disarmed' }, { do: 'discard' }]);
+});
