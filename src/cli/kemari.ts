@@ -20,6 +20,7 @@ function buildProgram(argv: readonly string[], interrupt: Interrupt): Argv<Globa
     .usage('$0 <verb>\n\nRuns virtual machines whose every disk and network request passes through kemari.')
     .option('root', {
       type: 'string',
+      requiresArg: true,
       describe: "Directory of the host's state (or KEMARI_ROOT; /run/kemari)",
       global: true,
     })
@@ -35,8 +36,9 @@ function buildProgram(argv: readonly string[], interrupt: Interrupt): Argv<Globa
     .completion('completion', 'Print the completion script for bash or zsh')
     .epilogue('<domain> is a name or a domid. Exit codes: 0 done, 1 failed, 2 wrong arguments.')
     .fail((message, error) => {
-      // yargs hands over the message of what it refuses itself, and the error of a verb that failed.
-      throw (error as Error | undefined) ?? usageError(`${message}; see kemari --help`);
+      // yargs hands over what it refuses itself as a message or a YError, and the error of a verb that failed.
+      const failed = error as Error | undefined;
+      throw failed === undefined || failed.name === 'YError' ? usageError(`${message}; see kemari --help`) : failed;
     }) as unknown as Argv<GlobalArguments>;
   program = addCreate(program, interrupt);
   program = addLooking(program, interrupt);

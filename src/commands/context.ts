@@ -2,9 +2,11 @@ import { KemariError } from '../base/errors.js';
 import { DEFAULT_ROOT } from '../host/paths.js';
 import { Registry, type LiveDomain } from '../host/registry.js';
 
-/** The root directory: the option, KEMARI_ROOT, or the default. */
+/** The root directory: the option, KEMARI_ROOT, or the default. Errors: `KEMARI_USAGE` for an empty one. */
 export function resolveRoot(option: string | undefined): string {
-  return option ?? process.env['KEMARI_ROOT'] ?? DEFAULT_ROOT;
+  const root = option ?? process.env['KEMARI_ROOT'] ?? DEFAULT_ROOT;
+  if (root !== '') return root;
+  throw new KemariError('KEMARI_USAGE', '--root (or KEMARI_ROOT) is empty; expected the path of a folder');
 }
 
 /**

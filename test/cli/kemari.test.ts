@@ -61,7 +61,16 @@ test.serial('an error goes to stderr with its code, or as JSON, and is exit code
   t.like(JSON.parse(stderr) as Failure, { error: { code: 'KEMARI_TESTING', details: { answer: 42 } } });
 });
 
-for (const args of [[], ['frob'], ['info'], ['list', '--frob'], ['shutdown'], ['shutdown', '-a', 'web'], ['create']]) {
+for (const args of [
+  [],
+  ['frob'],
+  ['info'],
+  ['list', '--frob'],
+  ['shutdown'],
+  ['shutdown', '-a', 'web'],
+  ['create'],
+  ['list', '--root='],
+]) {
   test.serial(`wrong arguments are exit code 2: kemari ${args.join(' ')}`, async (t) => {
     const { code, stderr, stdout } = await new TestHost(t).run(args);
     t.is(code, 2);
