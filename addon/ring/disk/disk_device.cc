@@ -32,8 +32,7 @@ DiskDevice::~DiskDevice() {
   stop();
 }
 
-// --- what the device says of itself
-// -----------------------------------------------------------------------------------
+// --- what the device says of itself --------------------------------------------------------------------------------
 
 uint64_t DiskDevice::device_features() const {
   uint64_t features = VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE | VIRTIO_BLK_F_TOPOLOGY;
@@ -78,8 +77,7 @@ void DiskDevice::features_acked(uint64_t features) {
   write_through_ = geometry_.can_flush && (features & VIRTIO_BLK_F_FLUSH) == 0;
 }
 
-// --- the thread
-// -------------------------------------------------------------------------------------------------------
+// --- the thread ----------------------------------------------------------------------------------------------------
 
 void DiskDevice::thread_started() {
   try {
@@ -100,8 +98,7 @@ void DiskDevice::abandon() {
   if (attached_) backend_->abandon();
 }
 
-// --- queues
-// -----------------------------------------------------------------------------------------------------------
+// --- queues --------------------------------------------------------------------------------------------------------
 
 void DiskDevice::queue_started(uint32_t index) {
   serve(index);
@@ -228,8 +225,7 @@ void DiskDevice::abandon_held(uint32_t index) {
   }
 }
 
-// --- requests on their way
-// --------------------------------------------------------------------------------------------
+// --- requests on their way -----------------------------------------------------------------------------------------
 
 void DiskDevice::start(DiskRequest& request) {
   ++queues_[request.queue].in_flight;
@@ -313,8 +309,7 @@ void DiskDevice::count(const DiskRequest& request) {
   }
 }
 
-// --- what went wrong
-// --------------------------------------------------------------------------------------------------
+// --- what went wrong -----------------------------------------------------------------------------------------------
 
 bool DiskDevice::may_report() {
   const auto now = std::chrono::steady_clock::now();
@@ -343,8 +338,7 @@ void DiskDevice::storage_event(const std::string& text) {
   if (may_report()) emit({DeviceEvent::Type::kIoError, "KEMARI_DISK_IO", name() + ": " + text});
 }
 
-// --- request objects
-// --------------------------------------------------------------------------------------------------
+// --- request objects -----------------------------------------------------------------------------------------------
 
 DiskRequest& DiskDevice::take_free() {
   if (free_ == nullptr) {
