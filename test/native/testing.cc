@@ -10,13 +10,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <cstring>
-#include <ctime>
 #include <string>
 #include <vector>
 
@@ -181,23 +178,6 @@ void unshare_network(const Napi::CallbackInfo& info) {
   if (unshare(CLONE_NEWNET) != 0) throw_errno(info.Env(), "unshare");
 }
 
-// tscKhz(): ticks of the time stamp counter in a millisecond, measured for 20 ms. An emulated guest has the same
-// counter.
-Napi::Value tsc_khz(const Napi::CallbackInfo& info) {
-  constexpr int64_t kMeasureNs = 20'000'000;
-  const auto now_ns = [] {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC_RAW, &now);
-    return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-  };
-  const int64_t start_ns = now_ns();
-  const uint64_t start = __rdtsc();
-  while (now_ns() - start_ns < kMeasureNs) {
-  }
-  const uint64_t ticks = __rdtsc() - start;
-  return Napi::Number::New(info.Env(), std::round(static_cast<double>(ticks) * 1e6 / (now_ns() - start_ns)));
-}
-
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("memoryFile", Napi::Function::New<memory_file>(env));
   exports.Set("map", Napi::Function::New<map>(env));
@@ -209,7 +189,6 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("receiveMessage", Napi::Function::New<receive_message>(env));
   exports.Set("packetSocket", Napi::Function::New<packet_socket>(env));
   exports.Set("unshareNetwork", Napi::Function::New<unshare_network>(env));
-  exports.Set("tscKhz", Napi::Function::New<tsc_khz>(env));
   return exports;
 }
 

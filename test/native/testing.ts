@@ -18,8 +18,6 @@ export interface Testing {
   packetSocket(interfaceName: string, vnetHeader: boolean): number;
   /** Gives this thread and what it starts from now on an empty network of its own, gone when they are. */
   unshareNetwork(): void;
-  /** Frequency of the host's time stamp counter, which an emulated guest shares. */
-  tscKhz(): number;
 }
 
 const require = createRequire(import.meta.url);
