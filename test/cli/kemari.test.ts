@@ -70,6 +70,7 @@ for (const args of [
   ['shutdown', '-a', 'web'],
   ['create'],
   ['list', '--root='],
+  ['list', '--root'],
 ]) {
   test.serial(`wrong arguments are exit code 2: kemari ${args.join(' ')}`, async (t) => {
     const { code, stderr, stdout } = await new TestHost(t).run(args);
