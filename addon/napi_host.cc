@@ -14,7 +14,10 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
+#include <vector>
 
+#include "memory/guest_memory.h"
 #include "napi_error.h"
 #include "napi_options.h"
 #include "unique_fd.h"
@@ -117,6 +120,21 @@ Napi::Value try_lock(const Napi::CallbackInfo& info) {
   });
 }
 
+// takeDirty(ramFd): the pages that our devices wrote since the last call, as [{first, count}] in pages of the file.
+Napi::Value take_dirty(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const std::vector<PageRange> ranges = RamFile::map(fd_argument(info[0]))->dirty().take();
+    Napi::Array array = Napi::Array::New(info.Env(), ranges.size());
+    for (uint32_t i = 0; i < ranges.size(); i++) {
+      Napi::Object range = Napi::Object::New(info.Env());
+      range.Set("first", Napi::Number::New(info.Env(), static_cast<double>(ranges[i].first)));
+      range.Set("count", Napi::Number::New(info.Env(), static_cast<double>(ranges[i].count)));
+      array.Set(i, range);
+    }
+    return array;
+  });
+}
+
 Napi::Value probe_host(const Napi::CallbackInfo& info) {
   Napi::Object probe = Napi::Object::New(info.Env());
   probe.Set("ioUring", has_io_uring());
@@ -147,6 +165,7 @@ void define_host(Napi::Env env, Napi::Object exports) {
   exports.Set("socketPair", Napi::Function::New(env, socket_pair, "socketPair"));
   exports.Set("tryLock", Napi::Function::New(env, try_lock, "tryLock"));
   exports.Set("readTsc", Napi::Function::New(env, read_tsc, "readTsc"));
+  exports.Set("takeDirty", Napi::Function::New(env, take_dirty, "takeDirty"));
   exports.Set("probeHost", Napi::Function::New(env, probe_host, "probeHost"));
 }
 

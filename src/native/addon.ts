@@ -125,6 +125,11 @@ export interface Addon {
   tryLock(fd: number): boolean;
   /** The processor's time stamp counter, and CLOCK_MONOTONIC_RAW at the same moment. */
   readTsc(): { ticks: bigint; nanoseconds: bigint };
+  /**
+   * The pages of this RAM file that devices wrote since the last call, ascending, in pages of 4096 bytes; taking clears
+   * them. What a running device writes meanwhile may be in this answer or in the next.
+   */
+  takeDirty(ramFd: number): { first: number; count: number }[];
   probeHost(): HostProbe;
 }
 

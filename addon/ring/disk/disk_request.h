@@ -22,7 +22,7 @@ static_assert(kSegMax + 2 <= SplitQueue::kMaxChainSegments);
 
 // Owned by the disk, used again and again. As an Outbound it may wait at the gate, as a BlockRequest it is with the
 // back-end; never both.
-struct DiskRequest : Outbound, BlockRequest {
+struct DiskRequest final : Outbound, BlockRequest {
   Chain chain;
   uint32_t type = 0;
   uint64_t sector = 0;
