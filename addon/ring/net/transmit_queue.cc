@@ -92,8 +92,9 @@ void TransmitQueue::run() {
   if (!running_ || !waiting_.empty()) return;
   SplitQueue& queue = nic_.queue(index_);
   queue.set_kicks_wanted(false);
-  uint64_t sent_bytes = 0;
-  for (uint32_t sent = 0; sent < kTurnFrames && sent_bytes < kTurnBytes;) {
+  uint32_t frames = 0;
+  uint64_t bytes = 0;
+  for (uint32_t batches = 0; batches < kTurnBatches;) {
     const PopResult result = nic_.pop(index_, chain_);
     if (result == PopResult::kBroken) return;
     if (result == PopResult::kEmpty) {
@@ -102,10 +103,15 @@ void TransmitQueue::run() {
       queue.set_kicks_wanted(false);  // one came in between
       continue;
     }
-    sent++;
-    sent_bytes += chain_.readable_bytes();
+    frames++;
+    bytes += chain_.readable_bytes();
     transmit();
     if (!waiting_.empty()) return;
+    if (frames < kBatchFrames && bytes < kBatchBytes) continue;
+    nic_.notify(index_);
+    frames = 0;
+    bytes = 0;
+    batches++;
   }
   if (posted_) return;
   posted_ = true;
