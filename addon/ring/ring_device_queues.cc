@@ -38,7 +38,7 @@ void RingDevice::set_kick(DeviceQueue& queue, UniqueFd fd) {
   loop_->add(queue.kick.get(), [this, &queue] { protect([&] { kicked(queue); }); });
   // A ring that is configured starts here and does not wait for its first kick, as the specification would have it:
   // what the guest offered while the ring was stopped, it will not kick for again.
-  if (was_kicked || (queue.size != 0 && queue.addresses && modern_)) kicked(queue);
+  if (was_kicked || modern_) kicked(queue);
 }
 
 void RingDevice::set_call(DeviceQueue& queue, UniqueFd fd) {
@@ -56,7 +56,8 @@ void RingDevice::set_enabled(DeviceQueue& queue, bool enabled) {
 
 void RingDevice::kicked(DeviceQueue& queue) {
   if (queue.state != QueueState::kStarted) {
-    try_start(queue);
+    // A kick before the front-end said where the ring is starts nothing.
+    if (queue.size != 0 && queue.addresses) try_start(queue);
   } else if (queue.running) {
     queue_kicked(queue.index);
   }
@@ -104,9 +105,6 @@ void RingDevice::begin(DeviceQueue& queue) {
   if (!modern_) {
     fail("KEMARI_VHOST_USER_FEATURES", "queue " + std::to_string(queue.index) +
                                            " is started without VIRTIO_F_VERSION_1; legacy virtio is not served");
-  }
-  if (queue.size == 0 || !queue.addresses) {
-    fail("KEMARI_VHOST_USER_RING", "queue " + std::to_string(queue.index) + " is started without a size or addresses");
   }
   queue.split.set_size(queue.size);
   queue.split.set_addresses(*queue.addresses);
