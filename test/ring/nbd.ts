@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import type { Stand } from './stand.js';
 import { until } from './until.js';
 
@@ -13,9 +13,14 @@ export async function startNbdkit(stand: Stand, args: readonly string[]): Promis
 export async function startNbdkitServer(
   stand: Stand,
   args: readonly string[],
-): Promise<{ readonly uri: string; readonly process: ChildProcess; readonly exited: Promise<void> }> {
-  next += 1;
-  const socket = stand.file(`nbd${next}.sock`);
+  socket = stand.file(`nbd${(next += 1)}.sock`),
+): Promise<{
+  readonly socket: string;
+  readonly uri: string;
+  readonly process: ChildProcess;
+  readonly exited: Promise<void>;
+}> {
+  rmSync(socket, { force: true });
   const server = spawn('nbdkit', ['--foreground', '--exit-with-parent', '--unix', socket, ...args], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
@@ -33,5 +38,5 @@ export async function startNbdkitServer(
   });
   await until(() => existsSync(socket) || server.exitCode !== null, 'nbdkit listens');
   if (server.exitCode !== null) throw new Error(`nbdkit ${args.join(' ')} ended with ${server.exitCode}`);
-  return { uri: `nbd+unix:///?socket=${socket}`, process: server, exited };
+  return { socket, uri: `nbd+unix:///?socket=${socket}`, process: server, exited };
 }
