@@ -6,6 +6,7 @@ import type { QemuBinary } from '../../src/hypervisor/qemu/binary.js';
 import { machineArguments } from '../../src/hypervisor/qemu/machine-arguments.js';
 import { timeStopCont } from '../../src/hypervisor/stop-cont.js';
 import { QmpClient } from '../../src/hypervisor/qemu/qmp-client.js';
+import { measureTscKhz } from '../../src/hypervisor/qemu/tsc.js';
 import type { DomainConfig } from '../../src/model/domain-config.js';
 import { addon } from '../../src/native/addon.js';
 import type { Undo } from './undo.js';
@@ -44,12 +45,13 @@ export class PeerMachine {
     const inherited = [ram, qmpTheirs, consoleTheirs, openSync(boot.kernel, 'r'), openSync(boot.ramdisk, 'r')];
     const config: DomainConfig = { ...options.config, disks: [], vifs: [] };
     const fds = { ...FDS, disks: [], vifDirectory: undefined };
+    const engine = { accel: options.accel, version: options.qemu.version, tscKhz: await measureTscKhz() };
     const [binary, ...firmware] = options.qemu.command;
     const child = spawn(
       binary!,
       [
         ...firmware,
-        ...machineArguments(config, { accel: options.accel, version: options.qemu.version }, fds),
+        ...machineArguments(config, engine, fds),
         ...options.deviceArguments,
       ],
       { stdio: ['ignore', 'inherit', 'inherit', ...inherited] },
