@@ -1,13 +1,13 @@
 #include "ring/vhost_user_session.h"
 
 #include <fcntl.h>
-#include <immintrin.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "error.h"
@@ -78,7 +78,7 @@ void VhostUserSession::serve() {
         if (device_.parkers_.load(std::memory_order_relaxed) != 0 || std::chrono::steady_clock::now() >= spin_until) {
           return;
         }
-        _mm_pause();
+        std::this_thread::yield();
         break;
       case VhostUserSocket::Receive::kClosed:
         device_.connection_ended({DeviceEvent::Type::kDisconnected, "", "the front-end closed the connection"});
