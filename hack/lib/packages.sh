@@ -16,7 +16,8 @@ fuzz_packages=("clang-$clang_version" "libclang-rt-$clang_version-dev" "llvm-$cl
 missing_packages() {
   local wanted
   for wanted in "$@"; do
-    [[ $(dpkg-query -W -f '${db:Status-Status}\n' "$wanted" 2>/dev/null) == *installed* ]] || printf '%s\n' "$wanted"
+    # One line an architecture; `not-installed` is one that dpkg remembers.
+    dpkg-query -W -f '${db:Status-Status}\n' "$wanted" 2>/dev/null | grep -qx installed || printf '%s\n' "$wanted"
   done
 }
 

@@ -51,10 +51,8 @@ ConsolePump::ConsolePump(UniqueFd guest, UniqueFd outlet, std::shared_ptr<Output
   set_non_blocking(outlet_.get(), "outlet");
   loop_ = EventLoop::create(false);  // no disk I/O here
   lane_ = std::make_unique<GateLane>(std::move(gate), [this] { loop_->wake(); });
-  loop_->add(
-      guest_.get(), [] {}, true);
-  loop_->add(
-      outlet_.get(), [] {}, true);
+  loop_->add(guest_.get(), [] {}, true);
+  loop_->add(outlet_.get(), [] {}, true);
   thread_ = std::thread([this] { run(); });
   pthread_setname_np(thread_.native_handle(), "console");
 }

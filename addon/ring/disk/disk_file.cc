@@ -53,7 +53,7 @@ std::string advice(int error) {
 
 DiskFile::DiskFile(const DiskFileOptions& options) : path_(options.path), direct_(options.direct) {
   open(options);
-  struct stat file {};
+  struct stat file = {};
   if (::fstat(fd_.get(), &file) != 0) fail_errno("KEMARI_DISK_OPEN", "fstat", "cannot look at disk " + path_);
   is_device_ = S_ISBLK(file.st_mode);
   if (!is_device_ && !S_ISREG(file.st_mode)) {
@@ -77,7 +77,7 @@ DiskFile::DiskFile(const DiskFileOptions& options) : path_(options.path), direct
 }
 
 void DiskFile::open(const DiskFileOptions& options) {
-  struct stat file {};
+  struct stat file = {};
   if (::stat(path_.c_str(), &file) == 0 && S_ISDIR(file.st_mode)) {
     fail("KEMARI_DISK_OPEN", "disk " + path_ + " is a directory; expected a raw image file or a block device");
   }
@@ -132,7 +132,7 @@ void DiskFile::measure_device(bool discard) {
   geometry_.logical_block_bytes = static_cast<uint32_t>(logical);
   if (::ioctl(fd, BLKPBSZGET, &physical) == 0 && power_of_two(physical)) geometry_.physical_block_bytes = physical;
   if (::ioctl(fd, BLKIOOPT, &optimal) == 0) geometry_.optimal_io_bytes = optimal;
-  struct stat file {};
+  struct stat file = {};
   if (::fstat(fd, &file) != 0) fail_errno("KEMARI_DISK_OPEN", "fstat", "cannot look at disk " + path_);
   geometry_.can_discard = discard && queue_limit(file.st_rdev, "discard_max_bytes") > 0;
   const uint64_t granularity = queue_limit(file.st_rdev, "discard_granularity");
@@ -142,7 +142,7 @@ void DiskFile::measure_device(bool discard) {
 }
 
 void DiskFile::find_direct_alignment() {
-  struct statx details {};
+  struct statx details = {};
   const bool known =
       ::statx(fd_.get(), "", AT_EMPTY_PATH, STATX_DIOALIGN, &details) == 0 && (details.stx_mask & STATX_DIOALIGN) != 0;
   if (known && details.stx_dio_offset_align == 0) {

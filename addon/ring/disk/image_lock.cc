@@ -39,7 +39,7 @@ Permissions permissions(bool read_only) {
 }
 
 struct flock byte_lock(short type, off_t byte) {
-  struct flock lock {};
+  struct flock lock = {};
   lock.l_type = type;
   lock.l_whence = SEEK_SET;
   lock.l_start = byte;
@@ -97,7 +97,7 @@ UniqueFd reopen(int fd, const std::string& path, int flags, bool read_only) {
 }  // namespace
 
 ImageLock::ImageLock(int fd, const std::string& path, bool read_only) {
-  struct stat file {};
+  struct stat file = {};
   if (::fstat(fd, &file) != 0) fail_errno("KEMARI_DISK_LOCK", "fstat", "cannot look at disk " + path);
   const int access = read_only ? O_RDONLY : O_RDWR;
   const bool is_device = S_ISBLK(file.st_mode);
@@ -107,7 +107,7 @@ ImageLock::ImageLock(int fd, const std::string& path, bool read_only) {
 
   // Locks belong to an inode, and a device may have several: everyone locks the kernel's own node besides.
   const std::string canonical = kernel_node(file.st_rdev);
-  struct stat node {};
+  struct stat node = {};
   if (canonical.empty() || ::stat(canonical.c_str(), &node) != 0 || !S_ISBLK(node.st_mode)) return;
   if (node.st_rdev != file.st_rdev || (node.st_ino == file.st_ino && node.st_dev == file.st_dev)) return;
   UniqueFd other(::open(canonical.c_str(), access | O_CLOEXEC | O_NONBLOCK));
