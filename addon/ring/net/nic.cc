@@ -1,5 +1,8 @@
 #include "ring/net/nic.h"
 
+#include <sys/timerfd.h>
+#include <unistd.h>
+
 #include <cstring>
 #include <functional>
 #include <utility>
@@ -24,7 +27,10 @@ bool is_receive(uint32_t index) {
 
 }  // namespace
 
-Nic::Nic(Options device, const Tap::Options& tap) : RingDevice(std::move(device)), tap_(tap) {
+Nic::Nic(Options device, const Tap::Options& tap)
+    : RingDevice(std::move(device)), tap_(tap), timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) {
+  if (!timer_.valid())
+    fail_errno("KEMARI_EVENT_LOOP", "timerfd_create", "cannot make the timer of NIC '" + name() + "'");
   for (uint32_t number = 0; number < tap_.queue_count(); number++) {
     pairs_.push_back(std::make_unique<Pair>(*this, number));
   }
@@ -55,18 +61,38 @@ void Nic::thread_started() {
     const auto ready = [&pair] {
       pair.transmit.tap_writable();
       pair.receive.run();
+      pair.transmit.complete_left();
     };
     loop().add(tap_.fd(number), ready, true);
   }
+  loop().add(timer_.get(), [this] {
+    uint64_t expirations;
+    if (::read(timer_.get(), &expirations, sizeof(expirations)) < 0) return;  // not yet
+    is_timer_set_ = false;
+    for (const auto& pair : pairs_) pair->transmit.complete_left();
+  });
+}
+
+void Nic::complete_later() {
+  if (is_timer_set_) return;
+  itimerspec delay{};
+  delay.it_value.tv_nsec = std::chrono::nanoseconds(kQuietDelay).count();
+  KEMARI_ASSERT(::timerfd_settime(timer_.get(), 0, &delay, nullptr) == 0);
+  is_timer_set_ = true;
 }
 
 void Nic::thread_ending() {
   for (uint32_t number = 0; number < tap_.queue_count(); number++) loop().remove(tap_.fd(number));
+  loop().remove(timer_.get());
+  timer_.reset();
   tap_.close();  // now, however long JavaScript keeps the closed device
 }
 
 void Nic::abandon() {
-  for (const auto& pair : pairs_) pair->transmit.give_up_waiting();
+  for (const auto& pair : pairs_) {
+    pair->transmit.give_up_waiting();
+    pair->transmit.complete_left();
+  }
 }
 
 void Nic::queue_started(uint32_t index) {
@@ -108,6 +134,7 @@ void Nic::abandon_held(uint32_t index) {
 
 void Nic::lane_released() {
   while (Outbound* request = lane().next_released()) TransmitQueue::released(*request);
+  for (const auto& pair : pairs_) pair->transmit.complete_left();
 }
 
 // Someone may delete the tap under us: the guest then has a dead wire, not a broken device.

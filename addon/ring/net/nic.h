@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -12,6 +13,7 @@
 #include "ring/net/tap.h"
 #include "ring/net/transmit_queue.h"
 #include "ring/ring_device.h"
+#include "unique_fd.h"
 
 namespace kemari {
 
@@ -55,6 +57,9 @@ class Nic final : public RingDevice {
   void lane_released() override;
 
  private:
+  // Transmitted frames are completed no later than this after they left.
+  static constexpr std::chrono::microseconds kQuietDelay{500};
+
   friend class ReceiveQueue;
   friend class TransmitQueue;
 
@@ -65,6 +70,7 @@ class Nic final : public RingDevice {
   };
 
   int tap_fd(uint32_t queue_index) const noexcept { return tap_.fd(queue_index / 2); }
+  void complete_later();
   void with_tap(const std::function<void()>& change);
   // The tap answers no more (someone deleted it): says so once.
   void tap_gone(int error_number);
@@ -74,6 +80,8 @@ class Nic final : public RingDevice {
   std::vector<std::unique_ptr<Pair>> pairs_;
   uint64_t features_ = 0;  // accepted by the driver
   bool is_tap_gone_ = false;
+  UniqueFd timer_;  // runs while is_timer_set_
+  bool is_timer_set_ = false;
 };
 
 }  // namespace kemari

@@ -21,6 +21,7 @@ void TransmitQueue::start() {
 void TransmitQueue::stop() {
   running_ = false;
   give_up_waiting();
+  complete_left();
 }
 
 void TransmitQueue::give_up_waiting() {
@@ -57,6 +58,23 @@ TransmitQueue::Frame* TransmitQueue::take() {
 void TransmitQueue::finish(Frame* frame) {
   nic_.complete(index_, frame->head, 0);
   recycle(frame);
+}
+
+void TransmitQueue::has_left(Frame* frame) {
+  left_.push_back(frame);
+  left_bytes_ += frame->frame_bytes;
+}
+
+void TransmitQueue::complete_left() {
+  for (Frame* frame : left_) finish(frame);
+  left_.clear();
+  left_bytes_ = 0;
+}
+
+void TransmitQueue::complete_left_unless_quiet() {
+  if (left_.empty()) return;
+  if (left_.size() < kQuietFrames && left_bytes_ < kQuietBytes) return nic_.complete_later();
+  complete_left();
 }
 
 void TransmitQueue::recycle(Frame* frame) {
@@ -96,18 +114,19 @@ void TransmitQueue::run() {
   uint64_t bytes = 0;
   for (uint32_t batches = 0; batches < kTurnBatches;) {
     const PopResult result = nic_.pop(index_, chain_);
-    if (result == PopResult::kBroken) return;
+    if (result == PopResult::kBroken) return complete_left();
     if (result == PopResult::kEmpty) {
       queue.set_kicks_wanted(true);
-      if (queue.empty()) return;
+      if (queue.empty()) return complete_left_unless_quiet();
       queue.set_kicks_wanted(false);  // one came in between
       continue;
     }
     frames++;
     bytes += chain_.readable_bytes();
     transmit();
-    if (!waiting_.empty()) return;
+    if (!waiting_.empty()) return complete_left();
     if (frames < kBatchFrames && bytes < kBatchBytes) continue;
+    complete_left();
     nic_.notify(index_);
     frames = 0;
     bytes = 0;
@@ -138,7 +157,7 @@ void TransmitQueue::released(Outbound& request) {
 }
 
 void TransmitQueue::send_or_wait(Frame* frame) {
-  if (waiting_.empty() && send(*frame) == Sent::kDone) return finish(frame);
+  if (waiting_.empty() && send(*frame) == Sent::kDone) return has_left(frame);
   waiting_.push_back(frame);
 }
 
@@ -161,9 +180,10 @@ TransmitQueue::Sent TransmitQueue::send(Frame& frame) {
 void TransmitQueue::tap_writable() {
   if (waiting_.empty()) return;
   while (!waiting_.empty() && send(*waiting_.front()) == Sent::kDone) {
-    finish(waiting_.front());
+    has_left(waiting_.front());
     waiting_.pop_front();
   }
+  complete_left();
   run();
 }
 

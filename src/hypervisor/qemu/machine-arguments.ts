@@ -127,6 +127,9 @@ function diskArguments(config: DomainConfig, index: number, fds: MachineDescript
   ];
 }
 
+/** A guest cannot take offloads back at run time: QEMU would agree, and has no word for it to a vhost-user back-end. */
+const NIC_FEATURES = 'ctrl_guest_offloads=off';
+
 function vifArguments(
   config: DomainConfig,
   vif: VifConfig,
@@ -143,7 +146,7 @@ function vifArguments(
   return [
     ...['-chardev', `socket,id=${id}-socket,path=${path}`],
     ...['-netdev', `vhost-user,id=${id}-net,chardev=${id}-socket,queues=${vif.queues}`],
-    ...['-device', `${model},id=${id},netdev=${id}-net,mac=${vif.mac}${multiQueue}${interrupts}${rom}`],
+    ...['-device', `${model},id=${id},netdev=${id}-net,mac=${vif.mac},${NIC_FEATURES}${multiQueue}${interrupts}${rom}`],
   ];
 }
 
