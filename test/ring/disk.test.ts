@@ -254,21 +254,18 @@ for (const engine of ['io_uring', 'threads'] as const) {
       const mount = stand.file('full');
       mkdirSync(mount);
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'kemari-test', mount]);
-      try {
-        const path = `${mount}/disk.img`;
-        writeFileSync(path, '');
-        truncateSync(path, DISK_BYTES);
-        const { guest, events, device, frontEnd } = stand.openDisk({ target: { path }, engine });
-        const statuses = Array.from({ length: 32 }, (_, place) => guest.write(place * 128, pattern(64 * 1024, place)));
-        t.true(statuses.includes(VIRTIO_BLK_S_OK));
-        t.is(statuses.at(-1), VIRTIO_BLK_S_IOERR);
-        t.regex((await eventOf(events, 'io-error')).code, /^KEMARI_/);
-        t.deepEqual(guest.read(0, 64 * 1024).data, pattern(64 * 1024, 0));
-        frontEnd.close();
-        await device.close();
-      } finally {
-        execFileSync('umount', [mount]);
-      }
+      stand.onClose(() => {
+        execFileSync('umount', [mount]); // after the disk, which was opened later, is closed
+      });
+      const path = `${mount}/disk.img`;
+      writeFileSync(path, '');
+      truncateSync(path, DISK_BYTES);
+      const { guest, events } = stand.openDisk({ target: { path }, engine });
+      const statuses = Array.from({ length: 32 }, (_, place) => guest.write(place * 128, pattern(64 * 1024, place)));
+      t.true(statuses.includes(VIRTIO_BLK_S_OK));
+      t.is(statuses.at(-1), VIRTIO_BLK_S_IOERR);
+      t.regex((await eventOf(events, 'io-error')).code, /^KEMARI_/);
+      t.deepEqual(guest.read(0, 64 * 1024).data, pattern(64 * 1024, 0));
     }),
   );
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import type { Stand } from './stand.js';
 import { until } from './until.js';
 
@@ -36,7 +37,21 @@ export async function startNbdkitServer(
     server.kill('SIGKILL');
     await exited;
   });
-  await until(() => existsSync(socket) || server.exitCode !== null, 'nbdkit listens');
+  await until(async () => (await listens(socket)) || server.exitCode !== null, 'nbdkit listens');
   if (server.exitCode !== null) throw new Error(`nbdkit ${args.join(' ')} ended with ${server.exitCode}`);
   return { socket, uri: `nbd+unix:///?socket=${socket}`, process: server, exited };
+}
+
+/** The socket's file is there before anyone listens: only a connection proves it. */
+function listens(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const attempt = connect(socket);
+    attempt.once('connect', () => {
+      attempt.destroy();
+      resolve(true);
+    });
+    attempt.once('error', () => {
+      resolve(false);
+    });
+  });
 }
