@@ -4,8 +4,8 @@ runtime_packages=(qemu-system-x86 liburing2 libnbd0 iproute2)
 build_packages=(g++ make python3 pkg-config liburing-dev libnbd-dev)
 # hack/guest-image: root file system, initrd and boot disk.
 guest_packages=(mmdebstrap e2fsprogs cpio mtools syslinux syslinux-common fdisk)
-# What the demo's client needs.
-demo_packages=(curl)
+# What the private network of the demo and the tests needs, and its client.
+demo_packages=(curl mount)
 # The one version of clang's tools that both Debian 12 and 13 have.
 clang_version=19
 # Storage hosts, load generators and the peers that the tests and benchmarks measure against.
