@@ -31,6 +31,9 @@ struct DeviceQueue {
 
   DeviceQueue(const GuestMemory& memory, uint32_t queue_index) : index(queue_index), split(memory) {}
 
+  // The guest has a chain for a device that waits for one.
+  bool is_offered() const noexcept { return running && split.offered(); }
+
   // What a device still has in its hands.
   uint32_t in_flight() const noexcept { return pending.count() - static_cast<uint32_t>(kept.size()); }
 

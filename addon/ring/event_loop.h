@@ -31,9 +31,16 @@ class EventLoop {
   virtual void add(int fd, Handler handler, bool output_too = false) = 0;
   virtual void remove(int fd) = 0;
 
-  // Submits what was queued, waits for at least one event (with `lock` released meanwhile, taken again before any
-  // handler runs) and handles all that are there.
-  virtual void run_once(std::unique_lock<std::mutex>& lock) = 0;
+  // Submits what was queued, waits for at least one event if it `may_sleep` (with `lock` released meanwhile, taken
+  // again before any handler runs) and handles all that are there.
+  virtual void run_once(std::unique_lock<std::mutex>& lock, bool may_sleep = true) = 0;
+
+  // Whether ready() can tell of events without a system call; else looking for them does not pay.
+  virtual bool can_look() const noexcept { return false; }
+  // run_once() has something to do and would not sleep. May miss events where it cannot look. Ring thread only.
+  virtual bool ready() const noexcept = 0;
+  // Submits what was queued; no handler runs. Ring thread only.
+  virtual void submit() {}
 
   // Runs `handler` once in the next run_once(), which then does not sleep but still lets go of the lock for a moment.
   // For handlers that have more to do than is fair in one turn. Ring thread only.

@@ -45,9 +45,11 @@ class EpollLoop final : public EventLoop {
 
   void post(Handler handler) override { posted_.post(std::move(handler)); }
 
-  void run_once(std::unique_lock<std::mutex>& lock) override {
+  bool ready() const noexcept override { return !posted_.empty(); }
+
+  void run_once(std::unique_lock<std::mutex>& lock, bool may_sleep) override {
     std::array<epoll_event, kMaxEventsPerTurn> events;
-    const int timeout_ms = posted_.empty() ? -1 : 0;
+    const int timeout_ms = may_sleep && posted_.empty() ? -1 : 0;
     lock.unlock();
     int count = epoll_wait(epoll_.get(), events.data(), kMaxEventsPerTurn, timeout_ms);
     const int error_number = errno;

@@ -46,14 +46,17 @@ class UringLoop final : public EventLoop {
     wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake_.valid()) fail_errno("KEMARI_EVENT_LOOP", "eventfd", "cannot create an event loop");
     // The best first. DEFER_TASKRUN runs completions where we wait instead of interrupting us; it binds the ring to
-    // one thread, hence disabled until enter_thread().
-    constexpr unsigned kDeferred = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED;
-    for (const unsigned flags : {kDeferred, static_cast<unsigned>(IORING_SETUP_COOP_TASKRUN), 0u}) {
+    // one thread, hence disabled until enter_thread(). TASKRUN_FLAG tells ready() of them.
+    constexpr unsigned kDeferred =
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED;
+    constexpr unsigned kCooperative = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+    for (const unsigned flags : {kDeferred, kCooperative, 0u}) {
       io_uring_params params{};
       params.flags = flags | IORING_SETUP_CQSIZE;
       params.cq_entries = kCompletionEntries;
       if (io_uring_queue_init_params(kSubmissionEntries, &ring_, &params) == 0) {
         open_ = true;
+        can_look_ = (flags & IORING_SETUP_TASKRUN_FLAG) != 0;
         disabled_ = (flags & IORING_SETUP_R_DISABLED) != 0;
         poll(wake_.get(), POLLIN, kWakeData);
         return true;
@@ -86,15 +89,24 @@ class UringLoop final : public EventLoop {
 
   void post(Handler handler) override { posted_.post(std::move(handler)); }
 
-  void run_once(std::unique_lock<std::mutex>& lock) override {
-    const unsigned wanted = posted_.empty() ? 1 : 0;
+  bool can_look() const noexcept override { return can_look_; }
+
+  // Completions that the kernel has for us are in the queue, or wait, as the flag says, for us to enter.
+  bool ready() const noexcept override {
+    if (!posted_.empty() || io_uring_cq_ready(&ring_) != 0) return true;
+    return (__atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+  }
+
+  void submit() override {
+    if (io_uring_sq_ready(&ring_) != 0) check_submitted(io_uring_submit(&ring_));
+  }
+
+  void run_once(std::unique_lock<std::mutex>& lock, bool may_sleep) override {
+    const unsigned wanted = may_sleep && posted_.empty() ? 1 : 0;
     lock.unlock();
     const int result = wanted == 0 ? io_uring_submit_and_get_events(&ring_) : io_uring_submit_and_wait(&ring_, wanted);
     lock.lock();
-    // EBUSY: completions overflowed and must be taken first. EAGAIN: no memory for a request now; it stays queued.
-    if (result < 0 && result != -EINTR && result != -EBUSY && result != -EAGAIN) {
-      fail_errno("KEMARI_EVENT_LOOP", "io_uring_enter", "cannot wait for events", -result);
-    }
+    check_submitted(result);
     posted_.run();
     handle_completions();
   }
@@ -112,16 +124,20 @@ class UringLoop final : public EventLoop {
     while (sqe == nullptr) {
       // A disabled ring cannot submit: nothing queues that much before its thread runs.
       KEMARI_ASSERT(!disabled_);
-      const int result = io_uring_submit(&ring_);
-      if (result < 0 && result != -EINTR && result != -EBUSY && result != -EAGAIN) {
-        fail_errno("KEMARI_EVENT_LOOP", "io_uring_enter", "cannot submit", -result);
-      }
+      check_submitted(io_uring_submit(&ring_));
       sqe = io_uring_get_sqe(&ring_);
     }
     return sqe;
   }
 
  private:
+  // EBUSY: completions overflowed and must be taken first. EAGAIN: no memory for a request now; it stays queued.
+  static void check_submitted(int result) {
+    if (result < 0 && result != -EINTR && result != -EBUSY && result != -EAGAIN) {
+      fail_errno("KEMARI_EVENT_LOOP", "io_uring_enter", "cannot submit or wait for events", -result);
+    }
+  }
+
   void poll(int fd, unsigned events, uint64_t data) {
     io_uring_sqe* sqe = submission();
     io_uring_prep_poll_multishot(sqe, fd, events);
@@ -175,6 +191,7 @@ class UringLoop final : public EventLoop {
   io_uring ring_{};
   bool open_ = false;
   bool disabled_ = false;
+  bool can_look_ = false;
   UniqueFd wake_;
   WatchTable watches_;
   PostedHandlers posted_;

@@ -135,7 +135,7 @@ void RingDevice::run() {
     if (stopping_) let_go();
     settle();
     if (stopping_ && idle()) break;
-    loop_->run_once(lock);
+    wait(lock);
     give_way(lock);
   }
   thread_ending();
@@ -163,6 +163,44 @@ void RingDevice::settle() {
     }
   }
   if (idle()) memory_.release_retired();
+}
+
+// Handles events. Where there are none it looks for some for a while, with the lock released, then sleeps.
+void RingDevice::wait(std::unique_lock<std::mutex>& lock) {
+  if (serve_offered() || loop_->ready()) return loop_->run_once(lock, false);
+  if (loop_->can_look()) {
+    lock.unlock();
+    loop_->submit();
+    const bool found = idle_poll_.look([this] {
+      if (loop_->ready() || parkers_.load(std::memory_order_relaxed) != 0) return true;
+      return std::any_of(queues_.begin(), queues_.end(), [](const auto& queue) { return queue->is_offered(); });
+    });
+    lock.lock();
+    if (found) return;
+  }
+  if (arm_kicks()) return;
+  loop_->run_once(lock);
+  idle_poll_.slept();
+}
+
+// Chains that the guest was not asked to kick for.
+bool RingDevice::serve_offered() {
+  bool any = false;
+  for (const auto& queue : queues_) {
+    if (!queue->is_offered()) continue;
+    any = true;
+    // The device wishes for the next one again.
+    queue->split.set_kicks_wanted(false);
+    protect([&] { queue_kicked(queue->index); });
+  }
+  return any;
+}
+
+// True when something was offered just now, so that nobody may sleep.
+bool RingDevice::arm_kicks() {
+  bool any = false;
+  for (const auto& queue : queues_) any |= queue->running && queue->split.arm_kicks();
+  return any;
 }
 
 bool RingDevice::idle() const noexcept {

@@ -14,6 +14,7 @@
 
 #include "memory/guest_memory.h"
 #include "ring/event_loop.h"
+#include "ring/idle_poll.h"
 #include "ring/output_gate.h"
 #include "ring/split_queue.h"
 #include "unique_fd.h"
@@ -154,6 +155,9 @@ class RingDevice {
   // --- the thread (ring_device.cc) ---
   void run();
   void settle();
+  void wait(std::unique_lock<std::mutex>& lock);
+  bool serve_offered();
+  bool arm_kicks();
   bool idle() const noexcept;  // nothing in flight
   void give_way(std::unique_lock<std::mutex>& lock);
   // The device is at its end: stops and forgets all queues, drops what is held. Idempotent.
@@ -210,6 +214,7 @@ class RingDevice {
   std::shared_ptr<InflightArea> inflight_area_;
   std::unique_ptr<EventLoop> loop_;  // this and what follows goes as the thread ends
   std::unique_ptr<GateLane> lane_;   // wakes loop_, so it goes first
+  IdlePoll idle_poll_;
   std::vector<std::unique_ptr<DeviceQueue>> queues_;
   std::unique_ptr<VhostUserSession> session_;
   std::mutex life_mutex_;  // start() and stop()

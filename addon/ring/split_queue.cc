@@ -247,23 +247,31 @@ bool SplitQueue::publish() noexcept {
 }
 
 void SplitQueue::set_kicks_wanted(bool wanted) noexcept {
-  if (!started_) return;
+  kicks_wanted_ = wanted;
+  // With EVENT_IDX the last avail event lies in the past, and never fires.
+  if (!wanted && !event_idx_) tell_kicks(VIRTQ_USED_F_NO_NOTIFY);
+}
+
+bool SplitQueue::arm_kicks() noexcept {
+  if (!kicks_wanted_) return false;
   if (event_idx_) {
-    // An avail event in the past never fires; one at the next entry fires at once.
-    if (!wanted) return;
     uint8_t* event = used_ring_ + kRingEntriesOffset + size_ * sizeof(virtq_used_elem);
     if (load16(event, __ATOMIC_RELAXED) != last_avail_) {
       memory_.mark_dirty(event, sizeof(uint16_t));
       store16(event, last_avail_, __ATOMIC_RELAXED);
     }
   } else {
-    const uint16_t flags = wanted ? 0 : VIRTQ_USED_F_NO_NOTIFY;
-    if (load16(used_ring_, __ATOMIC_RELAXED) != flags) {
-      memory_.mark_dirty(used_ring_, sizeof(uint16_t));
-      store16(used_ring_, flags, __ATOMIC_RELAXED);
-    }
+    tell_kicks(0);
   }
+  // The wish must be visible before the avail ring is read (section 2.7.10): else both sides may sleep.
   std::atomic_thread_fence(std::memory_order_seq_cst);
+  return !empty();
+}
+
+void SplitQueue::tell_kicks(uint16_t flags) noexcept {
+  if (load16(used_ring_, __ATOMIC_RELAXED) == flags) return;
+  memory_.mark_dirty(used_ring_, sizeof(uint16_t));
+  store16(used_ring_, flags, __ATOMIC_RELAXED);
 }
 
 }  // namespace kemari

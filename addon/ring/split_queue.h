@@ -74,8 +74,13 @@ class SplitQueue {
   // Makes pushed entries visible (release order). True when the driver wants a call.
   bool publish() noexcept;
 
-  // Asks the driver for kicks, or not to send them. After enabling, check empty() again: a chain may have come before.
+  // Whether the next chain shall be told by a kick. The driver hears of the wish in arm_kicks(), so that it need not
+  // kick a thread that looks by itself. After wishing, check empty() again: a chain may have come before.
   void set_kicks_wanted(bool wanted) noexcept;
+  // Kicks are wished and there is a chain.
+  bool offered() const noexcept { return kicks_wanted_ && !empty(); }
+  // Before sleeping: tells the driver the wish. True when a chain came before it was told, for which there is no kick.
+  bool arm_kicks() noexcept;
   bool empty() const noexcept;
 
   // From here on every pop() yields kBroken, until start(). Returns kBroken.
@@ -90,12 +95,14 @@ class SplitQueue {
 
  private:
   PopResult read_chain(uint16_t head, Chain& chain);
+  void tell_kicks(uint16_t flags) noexcept;
   bool append(uint64_t gpa, uint32_t length, bool writable, Chain& chain);
   const GuestMemory& memory_;
   uint16_t size_ = 0;
   bool started_ = false;
   bool indirect_ = false;
   bool event_idx_ = false;
+  bool kicks_wanted_ = false;
   uint16_t last_avail_ = 0;
   uint16_t used_ = 0;            // next used entry to write
   uint16_t published_ = 0;       // used index the guest sees

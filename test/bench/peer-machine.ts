@@ -47,15 +47,9 @@ export class PeerMachine {
     const fds = { ...FDS, disks: [], vifDirectory: undefined };
     const engine = { accel: options.accel, version: options.qemu.version, tscKhz: await measureTscKhz() };
     const [binary, ...firmware] = options.qemu.command;
-    const child = spawn(
-      binary!,
-      [
-        ...firmware,
-        ...machineArguments(config, engine, fds),
-        ...options.deviceArguments,
-      ],
-      { stdio: ['ignore', 'inherit', 'inherit', ...inherited] },
-    );
+    const child = spawn(binary!, [...firmware, ...machineArguments(config, engine, fds), ...options.deviceArguments], {
+      stdio: ['ignore', 'inherit', 'inherit', ...inherited],
+    });
     for (const fd of inherited) closeSync(fd);
     const machine = new PeerMachine(child, new Socket({ fd: qmpOurs }), new Socket({ fd: consoleOurs }));
     undo.defer(`QEMU ${options.config.name}`, () => machine.close());

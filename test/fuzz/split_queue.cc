@@ -91,7 +91,8 @@ void step(Guest& guest, SplitQueue& queue, std::deque<uint16_t>& popped, Input& 
     }
     default:
       queue.set_kicks_wanted((operation & 0x80) != 0);
-      static_cast<void>(queue.empty());
+      static_cast<void>(queue.offered());
+      static_cast<void>(queue.arm_kicks());
   }
 }
 

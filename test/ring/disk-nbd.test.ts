@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import test from 'ava';
 import { pattern, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK } from './disk-guest.js';
 import { startNbdkitServer } from './nbd.js';
@@ -37,6 +37,7 @@ test.serial(
     const { guest, device, frontEnd } = stand.openDisk({ target: { nbdUri: uri } });
     t.is(guest.read(0, 4096).status, VIRTIO_BLK_S_OK);
     server.kill('SIGSTOP');
+    await until(() => isStopped(server.pid!), 'the server has stopped');
     guest.offer(0, 0, { read: 4096 });
     guest.driver.kick();
     await until(() => device.stats().inFlight === 1, 'the request is with the server');
@@ -45,6 +46,13 @@ test.serial(
     t.is(device.stats().inFlight, 0);
   }),
 );
+
+/** Whether every thread stands still: a signal takes its time to reach them (proc_pid_stat(5)). */
+function isStopped(pid: number): boolean {
+  return readdirSync(`/proc/${pid}/task`).every((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').includes(') T '),
+  );
+}
 
 function args(): string[] {
   return ['memory', `size=${DISK_BYTES}`];
