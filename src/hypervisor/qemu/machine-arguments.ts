@@ -24,8 +24,14 @@ export interface MachineDescriptors {
   readonly vifDirectory: number | undefined;
 }
 
-/** Transports that QEMU's microvm has (hw/i386/microvm.c: VIRTIO_NUM_TRANSPORTS with a second I/O APIC). */
-const MICROVM_MAX_DEVICES = 24;
+/**
+ * The first transport of QEMU's microvm that can interrupt. The one before it has pin 0 of the second I/O APIC, which QEMU
+ * takes for ISA's IRQ 0 and turns into pin 2 (hw/intc/ioapic.c: ioapic_set_irq).
+ */
+const MICROVM_FIRST_TRANSPORT = 1;
+
+/** Transports that are left (hw/i386/microvm.c: 24 with a second I/O APIC). */
+const MICROVM_MAX_DEVICES = 24 - MICROVM_FIRST_TRANSPORT;
 
 /** Slots of the root bus of q35 and pc, less those that the chipset and kemari's own devices take. */
 const PCI_MAX_DEVICES = 24;
@@ -70,7 +76,7 @@ export function machineArguments(config: DomainConfig, engine: Engine, fds: Mach
     ...['-rtc', 'base=utc', '-action', `reboot=${rebootAction(config)},shutdown=pause,panic=pause`],
     ...['-chardev', `socket,id=qmp,fd=${fds.qmp}`, '-mon', 'chardev=qmp,mode=control'],
     ...['-chardev', `socket,id=console,fd=${fds.console}`, '-serial', 'chardev:console'],
-    ...(config.machine === 'microvm' ? ['-global', 'virtio-mmio.force-legacy=false'] : ['-device', 'pvpanic']),
+    ...machineExtras(config),
     ...bootArguments(config, engine, fds),
     ...config.disks.flatMap((_, index) => diskArguments(config, index, fds)),
     ...config.vifs.flatMap((vif, index) => vifArguments(config, vif, index, fds, vectors(config, vif, engine))),
@@ -98,6 +104,13 @@ function machineOptions(config: DomainConfig): string {
     case 'microvm':
       return 'microvm,memory-backend=ram,acpi=on,pcie=off,rtc=on,isa-serial=on,auto-kernel-cmdline=off';
   }
+}
+
+function machineExtras(config: DomainConfig): string[] {
+  if (config.machine !== 'microvm') return ['-device', 'pvpanic'];
+  // SeaBIOS would look for a disk to boot from, with its stack where no back-end can read it (QEMU 10.0: low memory is
+  // not in the table that it sends), and wait for ever. qboot starts the kernel and does no more.
+  return ['-bios', 'qboot.rom', '-global', 'virtio-mmio.force-legacy=false'];
 }
 
 function bootArguments(config: DomainConfig, engine: Engine, fds: MachineDescriptors): string[] {
@@ -168,7 +181,7 @@ function vectors(config: DomainConfig, vif: VifConfig, engine: Engine): string {
 function deviceModel(config: DomainConfig, device: 'vhost-user-blk' | 'virtio-net', place: number): string {
   if (config.machine !== 'microvm') return `${device}-pci,disable-legacy=on`;
   // Guests find the transports from the last to the first.
-  const bus = config.disks.length + config.vifs.length - 1 - place;
+  const bus = MICROVM_FIRST_TRANSPORT + config.disks.length + config.vifs.length - 1 - place;
   return `${device === 'virtio-net' ? 'virtio-net-device' : device},bus=virtio-mmio-bus.${bus}`;
 }
 

@@ -86,7 +86,7 @@ test('microvm has its devices on virtio-mmio, each in a place of its own, and no
   const devices = valuesOf(args, '-device');
   t.deepEqual(
     devices.map((device) => /virtio-mmio-bus\.\d+/.exec(device)?.[0]),
-    ['virtio-mmio-bus.3', 'virtio-mmio-bus.2', 'virtio-mmio-bus.1', 'virtio-mmio-bus.0'],
+    ['virtio-mmio-bus.4', 'virtio-mmio-bus.3', 'virtio-mmio-bus.2', 'virtio-mmio-bus.1'],
   );
   t.false(args.some((arg) => arg.includes('-pci') || arg.includes('pvpanic') || arg.includes('romfile')));
 });
