@@ -144,7 +144,7 @@ InflightArea::InflightArea(std::shared_ptr<RamFile> file, uint64_t size_bytes, u
 
 std::shared_ptr<InflightArea> InflightArea::create(uint16_t queue_count, uint16_t queue_size) {
   check_shape(queue_count, queue_size);
-  const uint64_t size = queue_count * region_bytes(queue_size);
+  const uint64_t size = queue_count * region_bytes(SplitQueue::kMaxSize);
   UniqueFd fd(memfd_create("kemari-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd.valid()) fail_errno("KEMARI_VHOST_USER_INFLIGHT", "memfd_create", "cannot create an inflight area");
   if (ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
@@ -154,7 +154,7 @@ std::shared_ptr<InflightArea> InflightArea::create(uint16_t queue_count, uint16_
     fail_errno("KEMARI_VHOST_USER_INFLIGHT", "fcntl", "cannot seal an inflight area");
   }
   std::shared_ptr<RamFile> file = RamFile::map(fd.get());
-  std::shared_ptr<InflightArea> area(new InflightArea(std::move(file), size, 0, queue_count, queue_size));
+  std::shared_ptr<InflightArea> area(new InflightArea(std::move(file), size, 0, queue_count, SplitQueue::kMaxSize));
   area->fd_ = std::move(fd);
   return area;
 }
@@ -170,7 +170,10 @@ std::shared_ptr<InflightArea> InflightArea::adopt(int fd, uint64_t size_bytes, u
                                            std::to_string(offset) + ", expected " + std::to_string(needed) +
                                            " inside its file");
   }
-  return std::shared_ptr<InflightArea>(new InflightArea(std::move(file), size_bytes, offset, queue_count, queue_size));
+  // One of ours comes back with the size that the front-end first spoke of.
+  const bool ours = size_bytes == queue_count * region_bytes(SplitQueue::kMaxSize);
+  const uint16_t room = ours ? SplitQueue::kMaxSize : queue_size;
+  return std::shared_ptr<InflightArea>(new InflightArea(std::move(file), size_bytes, offset, queue_count, room));
 }
 
 InflightQueue InflightArea::queue(uint32_t index) {

@@ -53,8 +53,9 @@ class InflightQueue {
 
 class InflightArea : public std::enable_shared_from_this<InflightArea> {
  public:
-  // A new area in a memfd. Throws KEMARI_VHOST_USER_INFLIGHT for a count of 0, a size that no queue has, or when the
-  // kernel refuses.
+  // A new area in a memfd, with room for queues of any size: a guest may choose a larger one than QEMU was told
+  // (virtio-mmio, and virtio-pci of QEMU 10.0.13, offer VIRTQUEUE_MAX_SIZE). Throws KEMARI_VHOST_USER_INFLIGHT for a
+  // count of 0, a size that no queue has, or when the kernel refuses.
   static std::shared_ptr<InflightArea> create(uint16_t queue_count, uint16_t queue_size);
   // An area that the front-end kept. Throws KEMARI_VHOST_USER_INFLIGHT when it does not hold that many queues, or
   // KEMARI_RAM_MAP when it cannot be mapped.

@@ -190,6 +190,38 @@ test.serial(
 );
 
 test.serial(
+  'a guest may choose a larger queue than the one for which the front-end asked an in-flight area',
+  onStand(async (t, stand) => {
+    const path = diskFile(stand);
+    const first = stand.connectDisk({ target: { path } });
+    stand.gate.close();
+    first.frontEnd.negotiate(BLK_FEATURES);
+    first.frontEnd.setMemory();
+    const inflight = first.frontEnd.getInflight(1, 128);
+    first.frontEnd.setInflight(inflight, 1, 128);
+    const driver = stand.driver(0, { size: 1024 });
+    driver.reverseHeads();
+    first.frontEnd.startQueue(driver);
+    const guest = new DiskGuest(driver, 16);
+    const { head } = guest.offer(VIRTIO_BLK_T_OUT, 3, { data: pattern(512, 3) });
+    t.true(head > 128, 'the request is where a smaller area has no room');
+    driver.kick();
+    await until(() => first.device.pending().length === 1, 'the first back-end holds it');
+    first.frontEnd.close();
+    await first.device.close();
+    const second = stand.connectDisk({ target: { path } });
+    second.frontEnd.negotiate(BLK_FEATURES);
+    second.frontEnd.setMemory();
+    second.frontEnd.setInflight(inflight, 1, 128);
+    second.frontEnd.startQueue(driver, driver.usedIndex);
+    await until(() => second.device.pending().length === 1, 'the second back-end has taken it');
+    stand.gate.open();
+    t.is(guest.wait(1)[0]!.status, VIRTIO_BLK_S_OK);
+    t.deepEqual(guest.read(3, 512).data, pattern(512, 3));
+  }),
+);
+
+test.serial(
   'a back-end that is replaced after everything completed has nothing to do again',
   onStand(async (t, stand) => {
     const path = diskFile(stand);
