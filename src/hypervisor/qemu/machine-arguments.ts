@@ -113,6 +113,12 @@ function machineExtras(config: DomainConfig): string[] {
   return ['-bios', 'qboot.rom', '-global', 'virtio-mmio.force-legacy=false'];
 }
 
+/**
+ * Without KVM a boot loader must not run code where it has run other code before, unless the processor itself wrote it:
+ * QEMU keeps translations of what ran there and does not see that a vhost-user disk has put something else in its place.
+ * Chains of boot sectors (MBR and partition, both at 0x7c00) fail that way. Linux clears pages before it reuses them
+ * (CONFIG_INIT_ON_ALLOC_DEFAULT_ON, Debian's default), and is safe.
+ */
 function bootArguments(config: DomainConfig, engine: Engine, fds: MachineDescriptors): string[] {
   if (config.boot.from === 'disk' || fds.kernel === undefined) return ['-boot', 'strict=on'];
   const ramdisk = fds.ramdisk === undefined ? [] : ['-initrd', fdPath(fds.ramdisk)];
