@@ -114,6 +114,9 @@ function readDomain(fields: Fields, folder: string, problems: Problems): DomainC
   const disks = readDisks(fields, folder, problems);
   const boot = readBoot(fields, folder, problems, disks.length);
   checkType(fields, boot, problems);
+  if (machine === 'microvm' && boot?.from === 'disk') {
+    problems.add('machine', machine, 'q35 or pc, or a kernel: the firmware of microvm boots no disk');
+  }
   const vifs = readVifs(fields, name, problems);
   const uuid = readUuid(fields, name, problems);
   const onPoweroff = fields.choice('on_poweroff', END_ACTIONS);

@@ -219,6 +219,7 @@ const WRONG: readonly (readonly [title: string, text: string, key: string])[] = 
   ['memory as a fraction', guest('').replace('256', '256.5'), 'memory'],
   ['memory as a date', guest('').replace('256', '2020-01-01'), 'memory'],
   ['maxmem above memory (no ballooning)', guest('maxmem=512'), 'maxmem'],
+  ['a microvm that is to boot its disk', `name="a"\nmemory=64\nmachine="microvm"\ndisk=['/x,raw,xvda,w']`, 'machine'],
   ['maxvcpus above vcpus', guest('maxvcpus=4'), 'maxvcpus'],
   ['a PV guest', guest('type="pv"'), 'type'],
   ['a PVH guest without a kernel', `name="g"\nmemory=64\ntype="pvh"\ndisk=['/a,,xvda']`, 'type'],
