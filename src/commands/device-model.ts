@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
 import { messageOf } from '../base/errors.js';
 import { ControlServer, type ControlHandlers } from '../host/control-server.js';
+import { readRecord } from '../host/domain-record.js';
 import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
 import { Qemu } from '../hypervisor/qemu/qemu.js';
 import { ConsoleHub } from './device-model/console-hub.js';
@@ -57,7 +58,12 @@ async function live(
     consoleLog.write(bytes);
   });
   const domain = new Domain({
-    ...{ startup, logger, release, paused: options.paused, hypervisor: new Qemu(process.env) },
+    ...{ domid: startup.domain.domid, config: startup.config, createdAtMs: readRecord(paths).createdAtMs },
+    ...{ cacheDirectory: startup.registry.host.root, privateDirectory: paths.directory },
+    ...{ logger, release, paused: options.paused, hypervisor: new Qemu(process.env) },
+    onProcess: (pid) => {
+      startup.recordQemu(pid);
+    },
     attachConsole: (outletFd) => {
       hub.attach(outletFd);
     },
@@ -70,6 +76,7 @@ async function live(
   options.terminate.addEventListener('abort', terminate);
   if (options.terminate.aborted) terminate();
   try {
+    startup.progress('starting the machine');
     await domain.start();
     startup.ready();
     return await domain.ended;

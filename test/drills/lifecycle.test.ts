@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { execa } from 'execa';
 import { waitUntil } from '../../src/base/deadline.js';
@@ -7,13 +8,16 @@ import { hostPaths } from '../../src/host/paths.js';
 import { qemuUid } from '../../src/hypervisor/qemu/privileges.js';
 import type { DomainState } from '../../src/model/domain-state.js';
 import { Guest, type GuestOptions } from '../fixtures/guest.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { GUEST_IMAGE, GUEST_MISSING } from '../fixtures/guest-image.js';
 
 const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
 const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 /** Bounds a failure; what is waited for takes a fraction of it. */
 const TIMEOUT_MS = 150_000;
+
+/** How long a guest that is on its way down may leave one question unanswered. */
+const ASK_TIMEOUT_MS = 5_000;
 
 /** Has the guest's kernel panic, once its answer has left. */
 const PANIC = '(sleep 0.2; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &';
@@ -56,12 +60,15 @@ function exists(pid: number | undefined): boolean {
 }
 
 /** Which boot of the guest this is; another after each. */
-async function bootId(guest: Guest): Promise<string> {
-  return guest.mustRun('cat /proc/sys/kernel/random/boot_id');
+async function bootId(guest: Guest, timeoutMs?: number): Promise<string> {
+  return guest.mustRun('cat /proc/sys/kernel/random/boot_id', timeoutMs);
 }
 
 async function untilRebooted(guest: Guest, before: string): Promise<void> {
-  await until('another boot of the guest', async () => (await bootId(guest).catch(() => before)) !== before);
+  await until(
+    'another boot of the guest',
+    async () => (await bootId(guest, ASK_TIMEOUT_MS).catch(() => before)) !== before,
+  );
 }
 
 withGuest('a paused guest does nothing, and goes on when it is unpaused', {}, async (t, guest) => {
@@ -177,4 +184,20 @@ withGuest('QEMU is a user of its own without privileges and under seccomp', {}, 
   t.regex(status, /^CapEff:\t0{16}$/m);
   t.regex(status, /^NoNewPrivs:\t1$/m);
   t.regex(status, /^Seccomp:\t2$/m);
+});
+
+drill(`a kernel and a ramdisk that only root may read reach the unprivileged QEMU${missing}`, async (t) => {
+  const folder = mkdtempSync('/tmp/kemari-private-');
+  try {
+    const keys = { kernel: join(folder, 'vmlinuz'), ramdisk: join(folder, 'initrd') };
+    for (const key of ['kernel', 'ramdisk'] as const) {
+      copyFileSync(GUEST_IMAGE[key], keys[key]);
+      chmodSync(keys[key], 0o600);
+    }
+    const guest = await Guest.boot({ boot: 'ramdisk', keys });
+    t.is((await guest.info()).state, 'running');
+    await guest.close();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

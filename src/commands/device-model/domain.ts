@@ -2,8 +2,7 @@ import type { Logger } from 'pino';
 import { KemariError, asKemariError, messageOf } from '../../base/errors.js';
 import { assert } from '../../base/assert.js';
 import type { DomainInfo } from '../../host/contract.js';
-import { readRecord } from '../../host/domain-record.js';
-import type { Startup } from '../../host/startup.js';
+import type { DomainConfig } from '../../model/domain-config.js';
 import type { Hypervisor, MachineEvent } from '../../hypervisor/contract.js';
 import { timeStopCont } from '../../hypervisor/stop-cont.js';
 import {
@@ -18,7 +17,14 @@ import {
 import { MachineRun, type RunEvent } from './machine-run.js';
 
 export interface DomainOptions {
-  readonly startup: Startup;
+  readonly domid: number;
+  readonly config: DomainConfig;
+  /** Milliseconds since the epoch of Unix time. */
+  readonly createdAtMs: number;
+  /** As MachineOptions has them. */
+  readonly cacheDirectory: string;
+  readonly privateDirectory: string;
+  readonly onProcess: (pid: number) => void;
   readonly hypervisor: Hypervisor;
   readonly logger: Logger;
   readonly paused: boolean;
@@ -35,7 +41,6 @@ export class Domain {
   /** How it ended, once nothing of the machine and its devices is left. */
   readonly ended: Promise<{ readonly failed: boolean }>;
   readonly #options: DomainOptions;
-  readonly #createdAtMs: number;
   #lifecycle: Lifecycle;
   #run: MachineRun;
   #effects: Promise<void> = Promise.resolve();
@@ -45,8 +50,7 @@ export class Domain {
 
   constructor(options: DomainOptions) {
     this.#options = options;
-    this.#createdAtMs = readRecord(options.startup.domain.paths).createdAtMs;
-    this.#lifecycle = startLifecycle(options.startup.config, options.paused);
+    this.#lifecycle = startLifecycle(options.config, options.paused);
     this.#run = this.#newRun();
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
@@ -98,13 +102,13 @@ export class Domain {
   }
 
   info(): DomainInfo {
-    const { startup } = this.#options;
+    const { domid, config, createdAtMs } = this.#options;
     const { machine, devices } = this.#run;
     return {
-      domid: startup.domain.domid,
-      config: startup.config,
+      domid,
+      config,
       state: domainState(this.#lifecycle),
-      createdAtMs: this.#createdAtMs,
+      createdAtMs,
       dmPid: process.pid,
       qemuPid: machine?.pid,
       qemuVersion: this.#version,
@@ -203,16 +207,11 @@ export class Domain {
   }
 
   #newRun(): MachineRun {
-    const { startup, hypervisor, logger, attachConsole } = this.#options;
+    const { domid, config, hypervisor, cacheDirectory, privateDirectory, attachConsole, logger } = this.#options;
     const run: MachineRun = new MachineRun({
-      domid: startup.domain.domid,
-      config: startup.config,
-      hypervisor,
-      cacheDirectory: startup.registry.host.root,
-      privateDirectory: startup.domain.paths.directory,
-      attachConsole,
+      ...{ domid, config, hypervisor, cacheDirectory, privateDirectory, attachConsole },
       onProcess: (pid) => {
-        startup.recordQemu(pid);
+        this.#options.onProcess(pid);
         logger.info({ event: 'machine-process', pid }, 'the machine has a process');
       },
       onOutput: (line) => {
@@ -227,8 +226,7 @@ export class Domain {
   }
 
   async #startRun(): Promise<void> {
-    const { startup, logger } = this.#options;
-    startup.progress('starting the machine');
+    const { logger } = this.#options;
     const { version, accel, pid } = await this.#run.start();
     this.#version = version;
     this.#accel = accel;

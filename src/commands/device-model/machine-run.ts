@@ -1,3 +1,4 @@
+import { KemariError } from '../../base/errors.js';
 import type { DomainConfig } from '../../model/domain-config.js';
 import type { Hypervisor, Machine, MachineEvent } from '../../hypervisor/contract.js';
 import type { DeviceEvent } from '../../native/addon.js';
@@ -54,8 +55,9 @@ export class MachineRun {
     return this.#machine;
   }
 
-  /** Errors: those of Hypervisor.start and of the devices. */
+  /** Errors: those of Hypervisor.start and of the devices; `KEMARI_INTERRUPTED` when it was ended already. */
   async start(): Promise<Machine> {
+    if (this.#ending !== undefined) throw new KemariError('KEMARI_INTERRUPTED', 'the domain ended before it started');
     const { domid, config, hypervisor, cacheDirectory, privateDirectory, onProcess, onOutput } = this.#options;
     this.#starting = hypervisor.start({
       ...{ domid, config, cacheDirectory, privateDirectory, onProcess, onOutput },
