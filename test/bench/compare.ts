@@ -1,3 +1,4 @@
+import { freeze, thaw } from './freeze.js';
 import type { Progress } from './progress.js';
 import type { Row } from './rows.js';
 import { median, pairedRatio } from './statistics.js';
@@ -8,7 +9,7 @@ type Samples = ReadonlyMap<Variant, readonly Sample[]>;
 
 /**
  * Runs a workload on every variant in turn, `repeats` times, in an order that moves on by one each time; the guests that
- * are not measured stand still. All are paused before and after.
+ * are not measured stand still. All are frozen before and after.
  */
 export async function measure(
   workload: Workload,
@@ -22,9 +23,9 @@ export async function measure(
     for (let turn = 0; turn < variants.length; turn++) {
       const variant = variants[(repeat + turn) % variants.length]!;
       progress.step(`${workload.name}: ${variant.name}, ${repeat + 1} of ${repeats}`);
-      await variant.resume();
+      thaw(variant.processes);
       samples.get(variant)!.push(await sample(workload, variant, context));
-      await variant.pause();
+      freeze(variant.processes);
     }
   }
   return samples;

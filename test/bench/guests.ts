@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { DomainConfig } from '../../src/model/domain-config.js';
 import type { DomainInfo } from '../../src/host/contract.js';
 import type { Bench } from './bench.js';
+import { freeze } from './freeze.js';
 import { checkClock } from './guest-clock.js';
 import { guestCommandLine } from './domain-file.js';
 import { PINGPONG_IN_GUEST, PINGPONG_PORT } from './network-workloads.js';
@@ -18,7 +19,7 @@ const SERVICES = 'http,iperf';
 /** Numbers of guests (their address and MAC): those of the workloads count from 0, those of stop and cont from here. */
 const FIRST_STOP_CONT_GUEST = 20;
 
-/** The guest of the workloads, served by kemari (the first) and by each peer, all up and paused. */
+/** The guest of the workloads, served by kemari (the first) and by each peer, all up and frozen. */
 export async function startWorkloadGuests(bench: Bench, kinds: readonly PeerKind[]): Promise<[OurGuest, ...Variant[]]> {
   const { storage, images, directory, stateDirectory, undo } = bench;
   const testDisks = [storage.rawFile, ...(storage.blockDevice === undefined ? [] : [storage.blockDevice])];
@@ -52,24 +53,24 @@ export async function startWorkloadGuests(bench: Bench, kinds: readonly PeerKind
   return variants;
 }
 
-/** One disk and one NIC, the guest in its initial RAM disk and idle; and the same without either. All up and paused. */
+/** One disk and one NIC, the guest in its initial RAM disk and idle; and the same without either. All up and frozen. */
 export async function startStopContGuests(bench: Bench): Promise<{ ours: OurGuest; qemu: Variant; bare: PeerMachine }> {
   const number = FIRST_STOP_CONT_GUEST;
   const { storage, stateDirectory, undo } = bench;
   const file = { name: 'stop-cont', disks: [storage.rawFile], root: false, services: 'http' };
   const ours = await startOurs(stateDirectory, bench.domainFile({ ...file, address: guestAddress(number) }), undo);
-  await upAndPaused(ours);
+  await upAndFrozen(ours);
   const cmdline = (of: number) => guestCommandLine(guestAddress(of), false, 'http');
   const qemu = await startPeer(
     { kind: 'qemu', ...peerOptions(bench, ours.info, number + 1, cmdline(number + 1), storage.rawFile) },
     undo,
   );
-  await upAndPaused(qemu);
+  await upAndFrozen(qemu);
   const bare = await startBareMachine(
     peerOptions(bench, ours.info, number + 2, cmdline(number + 2), storage.rawFile),
     undo,
   );
-  await bare.pause();
+  freeze(bare.processes);
   return { ours, qemu, bare };
 }
 
@@ -109,11 +110,11 @@ async function prepare(bench: Bench, variant: Variant): Promise<void> {
     BOOT_TIMEOUT_MS,
   );
   await checkClock(variant);
-  await variant.pause();
+  freeze(variant.processes);
   bench.progress.say(`guest of ${variant.name} is up`);
 }
 
-async function upAndPaused(variant: Variant): Promise<void> {
+async function upAndFrozen(variant: Variant): Promise<void> {
   await variant.shell.waitUntilUp(BOOT_TIMEOUT_MS);
-  await variant.pause();
+  freeze(variant.processes);
 }

@@ -5,6 +5,7 @@ import { request } from '../../src/host/control-client.js';
 import { domainPaths, hostPaths } from '../../src/host/paths.js';
 import { KemariError } from '../../src/base/errors.js';
 import { writeDomainFile, type DomainFile } from './domain-file.js';
+import { thaw } from './freeze.js';
 import { GuestShell } from './guest-shell.js';
 import type { Undo } from './undo.js';
 import type { Variant } from './variant.js';
@@ -22,29 +23,27 @@ export async function startOurs(directory: string, file: DomainFile, undo: Undo)
   const root = join(directory, 'root');
   const path = join(directory, `${file.name}.toml`);
   await writeDomainFile(path, file);
-  const close = async (): Promise<void> => {
-    await kemari(root, 'destroy', file.name);
-  };
   undo.defer(`domain ${file.name}`, () =>
     execa(process.execPath, [KEMARI, '--root', root, 'destroy', file.name], { reject: false }),
   );
   await kemari(root, 'create', path);
   const info = JSON.parse(await kemari(root, 'info', file.name, '--json')) as DomainInfo;
   if (info.qemuPid === undefined) throw new KemariError('KEMARI_BENCH_KEMARI', `domain ${file.name} has no QEMU`);
+  const processes = [info.qemuPid, info.dmPid];
+  undo.defer(`domain ${file.name}, frozen`, () => {
+    thaw(processes);
+  });
   const target = { name: file.name, controlSocket: domainPaths(hostPaths(root), info.domid).controlSocket };
   return {
     name: 'kemari',
     info,
     shell: new GuestShell(file.address),
-    processes: [info.qemuPid, info.dmPid],
-    pause: async () => {
-      await request(target, { verb: 'pause' });
-    },
-    resume: async () => {
-      await request(target, { verb: 'unpause' });
-    },
+    processes,
     stopCont: (count) => request(target, { verb: 'bench-stop-cont', count }),
-    close,
+    async close() {
+      thaw(processes);
+      await kemari(root, 'destroy', file.name);
+    },
   };
 }
 

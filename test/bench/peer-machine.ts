@@ -77,6 +77,10 @@ export class PeerMachine {
     return this.#child.pid;
   }
 
+  get processes(): readonly number[] {
+    return [this.pid];
+  }
+
   /** What the guest has printed so far. */
   get consoleText(): string {
     return this.#console;

@@ -46,8 +46,6 @@ export async function startPeer(options: PeerOptions, undo: Undo): Promise<Varia
     name: options.kind,
     shell: new GuestShell(options.address),
     processes: [machine.pid, ...processes],
-    pause: () => machine.pause(),
-    resume: () => machine.resume(),
     stopCont: (count) => machine.stopCont(count),
     close: () => machine.close(),
   };

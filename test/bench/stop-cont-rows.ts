@@ -1,3 +1,4 @@
+import { freeze, thaw } from './freeze.js';
 import type { PeerMachine } from './peer-machine.js';
 import type { Progress } from './progress.js';
 import type { Row } from './rows.js';
@@ -8,7 +9,7 @@ import type { Variant } from './variant.js';
 const ROUND_TRIPS = 100;
 const TARGET = 1.6;
 
-/** `stop` and `cont` with one disk and one NIC, against the same machine with no vhost device; all paused before and after. */
+/** `stop` and `cont` with one disk and one NIC, against the same machine with no vhost device; all frozen before and after. */
 export async function stopContRows(
   ours: Variant,
   qemu: Variant,
@@ -23,9 +24,9 @@ export async function stopContRows(
     for (let turn = 0; turn < machines.length; turn++) {
       const index = (repeat + turn) % machines.length;
       const machine = machines[index]!;
-      await machine.resume();
+      thaw(machine.processes);
       samples[index]!.push(median(await machine.stopCont(ROUND_TRIPS)));
-      await machine.pause();
+      freeze(machine.processes);
     }
   }
   const [our, own, none] = samples as [number[], number[], number[]];
