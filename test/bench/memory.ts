@@ -8,15 +8,15 @@ const BYTES_PER_MB = 1_000_000;
 const GUEST_RAM = 'memfd:';
 
 /**
- * Memory in MB that a process keeps for itself beside guest memory: private pages of every mapping but those of the
- * guest's RAM file, from smaps (proc_pid_smaps(5)).
+ * Memory in MB that a process occupies beside guest memory: the resident pages of every mapping but the guest's RAM
+ * file, those included that it shares with other programs of the same kind (proc_pid_smaps(5): Rss).
  */
 export function memoryBeyondGuest(pid: number): number {
   let total = 0;
   let isGuestRam = false;
   for (const line of readFileSync(`/proc/${pid}/smaps`, 'utf8').split('\n')) {
     if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) isGuestRam = line.includes(GUEST_RAM);
-    const kib = /^Private_(?:Clean|Dirty): +(\d+) kB$/.exec(line)?.[1];
+    const kib = /^Rss: +(\d+) kB$/.exec(line)?.[1];
     if (kib !== undefined && !isGuestRam) total += Number(kib) * BYTES_PER_KIB;
   }
   return total / BYTES_PER_MB;
