@@ -80,11 +80,14 @@ function handoverAck(state: PrimaryState & { phase: 'handing-over' }, epoch: big
 
 /** Only where the standby never ran the guest: from then on this side is alone. */
 function backFromHandover(core: PrimaryCore, why: string): PrimaryStep {
-  const { state, effects } = unprotected(core, why);
-  return { state, effects: [...effects.filter((effect) => effect.do !== 'resume-guest'), { do: 'resume-guest' }] };
+  return withGuestResumed(unprotected(core, why));
 }
 
 function returnSilent(core: PrimaryCore, reason: string, nowMs: number): PrimaryStep {
-  const { state, effects } = fallSilent(core, `the switchover is off: ${reason}`, nowMs);
+  return withGuestResumed(fallSilent(core, `the switchover is off: ${reason}`, nowMs));
+}
+
+/** The last cut left the guest standing: whatever else the step does, it ends with letting it go, once. */
+function withGuestResumed({ state, effects }: PrimaryStep): PrimaryStep {
   return { state, effects: [...effects.filter((effect) => effect.do !== 'resume-guest'), { do: 'resume-guest' }] };
 }
