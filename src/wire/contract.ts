@@ -1,0 +1,121 @@
+import type { DomainConfig } from '../model/domain-config.js';
+import type { HostInstance } from '../model/host-instance.js';
+import type { MachineDescription } from '../model/machine-description.js';
+
+/** Of the whole protocol: preamble, handshake, records, words. Both sides must speak the same. */
+export const PROTOCOL_VERSION = 1;
+
+/** kemarid's port. */
+export const DEFAULT_PORT = 8002;
+
+/** Where a kemarid listens. */
+export interface PeerAddress {
+  /** A name or an address. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** `plain` only where the operator said so. */
+export type Security = { readonly kind: 'psk'; readonly key: Buffer } | { readonly kind: 'plain' };
+
+/** What one disk is, so that the other host can tell whether its own is the same storage. */
+export interface DiskIdentity {
+  readonly vdev: string;
+  readonly sizeBytes: number;
+  /** How it was found; both hosts must find it in the same way. */
+  readonly kind: 'file' | 'device' | 'nbd';
+  /** A record beside a file, a serial number or wwn of a device, the export's URI path: empty where there is none. */
+  readonly identity: string;
+  /** SHA-256 of sampled blocks, hexadecimal. The guest may write meanwhile, so it is taken while nothing is submitted. */
+  readonly sample: string;
+}
+
+/** What a primary says of the domain that it wants protected, or moved. */
+export interface Offer {
+  /** For people and for refusals; what must be equal is compared by itself. */
+  readonly kemariVersion: string;
+  /** `move`: the guest only changes its host; a standby that loses the link before `go` forgets it. */
+  readonly purpose: 'protect' | 'move';
+  readonly config: DomainConfig;
+  /** Milliseconds since the epoch of Unix time. */
+  readonly createdAtMs: number;
+  readonly machine: MachineDescription;
+  /** SHA-256, hexadecimal: the guest may reboot on the other host. `null` where the domain boots without. */
+  readonly bootFiles: { readonly kernel: string | null; readonly ramdisk: string | null };
+  /** In the order of `config.disks`. */
+  readonly disks: readonly DiskIdentity[];
+  /** In the order of `config.disks`: what the standby's disk tells its guest before it may be opened. */
+  readonly diskGeometry: readonly Readonly<Record<string, number>>[];
+  /** Ownership: how often the guest has changed its host. */
+  readonly generation: number;
+  /** The domain's kemari-dm. */
+  readonly instance: HostInstance;
+  /** Under which the primary's kemarid can be asked: every address of that host. */
+  readonly addresses: readonly PeerAddress[];
+  /** How it is protected, in words, for `info` on the standby. */
+  readonly policy: string;
+  /** `auto` is refused by a kemarid that has no fence. */
+  readonly failover: 'manual' | 'auto';
+  /** What the primary does when it hears nothing. */
+  readonly onSilence: 'hold' | 'continue';
+  /** Milliseconds of silence after which the standby may act; longer than the lease. */
+  readonly takeoverTimeoutMs: number;
+  /** For how long an answered renewal of the lease counts, from the moment it was sent. */
+  readonly leaseMs: number;
+}
+
+/** What a standby answers when everything fits. */
+export interface Accept {
+  /** Names this protection on the stream and lease connections, once each: 16 bytes, hexadecimal. */
+  readonly token: string;
+  readonly kemariVersion: string;
+  /** The standby host's name, for people. */
+  readonly hostName: string;
+  /** The restore process, which is the domain's kemari-dm after a takeover. */
+  readonly instance: HostInstance;
+  readonly addresses: readonly PeerAddress[];
+}
+
+export interface ConnectOptions {
+  readonly address: PeerAddress;
+  readonly security: Security;
+  readonly offer: Offer;
+  /** What the standby is doing, in words: "starting QEMU". */
+  readonly onProgress?: (text: string) => void;
+  /** Ends the attempt with `KEMARI_INTERRUPTED`. */
+  readonly signal?: AbortSignal;
+}
+
+/** An accepted protection. The descriptors are connected TCP sockets, preamble sent, nothing read; the caller's to close. */
+export interface StandbyConnection {
+  readonly streamFd: number;
+  readonly leaseFd: number;
+  readonly standby: Accept;
+}
+
+/**
+ * Asks a kemarid to stand by and connects stream and lease (src/wire/connect.ts).
+ *
+ * Errors: whatever the standby refuses with (`KEMARI_HANDSHAKE_...`, and what a `create` there would); `KEMARI_PEER_CONNECT`
+ * (nobody listens), `KEMARI_PEER_KEY` (no or another key), `KEMARI_PEER_PROTOCOL`, `KEMARI_PEER_TIMEOUT`, `KEMARI_INTERRUPTED`.
+ */
+export type ConnectStandby = (options: ConnectOptions) => Promise<StandbyConnection>;
+
+/** The question whether a process runs, asked of its host's kemarid. */
+export interface PeerQuestion {
+  readonly domainUuid: string;
+  readonly instance: HostInstance;
+}
+
+/** `unreachable`: nobody answered, or somebody who cannot know. */
+export type QueryAnswer =
+  | { readonly answer: 'runs' | 'gone' }
+  | { readonly answer: 'unreachable'; readonly reason: string };
+
+/** Asks one kemarid (src/wire/query.ts). Never throws: whoever cannot answer is `unreachable`. */
+export type QueryPeer = (options: {
+  readonly address: PeerAddress;
+  readonly security: Security;
+  readonly question: PeerQuestion;
+  readonly timeoutMs: number;
+}) => Promise<QueryAnswer>;
