@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type { LinkReceiver, LinkReceiverOptions, LinkSender, LinkSenderOptions } from './link.js';
 
 /** What a ring device tells its owner. */
 export interface DeviceEvent {
@@ -113,6 +114,8 @@ export interface Addon {
   Disk: new (options: DiskOptions) => Disk;
   Nic: new (options: NicOptions) => Nic;
   Console: new (options: ConsoleOptions) => Console;
+  LinkSender: new (options: LinkSenderOptions) => LinkSender;
+  LinkReceiver: new (options: LinkReceiverOptions) => LinkReceiver;
   /** A memfd of this size, for guest RAM; the caller closes it. */
   createRam(name: string, sizeBytes: number): number;
   /** Two connected Unix stream sockets, close-on-exec. */
