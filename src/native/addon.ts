@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type { Capture, CaptureOptions } from './capture.js';
 import type { LinkReceiver, LinkReceiverOptions, LinkSender, LinkSenderOptions } from './link.js';
 
 /** What a ring device tells its owner. */
@@ -114,6 +115,7 @@ export interface Addon {
   Disk: new (options: DiskOptions) => Disk;
   Nic: new (options: NicOptions) => Nic;
   Console: new (options: ConsoleOptions) => Console;
+  Capture: new (options: CaptureOptions) => Capture;
   LinkSender: new (options: LinkSenderOptions) => LinkSender;
   LinkReceiver: new (options: LinkReceiverOptions) => LinkReceiver;
   /** A memfd of this size, for guest RAM; the caller closes it. */
