@@ -16,7 +16,6 @@ export interface Pacing {
 export const PACING_BURST_US = 10_000;
 /** What the first write to a page costs after a capture protected it. */
 export const PROTECT_FAULT_US = 1.5;
-export const MAX_PAUSE_SHARE = { min: 0.01, default: 0.2, max: 1 } as const;
 
 export function startPacing(maxPauseShare: number, nowMs: number): Pacing {
   return { maxPauseShare, creditUs: PACING_BURST_US, atMs: nowMs };

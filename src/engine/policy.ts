@@ -1,20 +1,18 @@
+import type { SyncPolicy } from '../model/protection.js';
 import type { Pacing } from './pacing.js';
 import { readyAtMs } from './pacing.js';
-
-/** When a domain is synchronized, and when it goes on after a capture. */
-export type Policy =
-  /** An outbound request is held: synchronize. `strict`: the guest goes on after the ack, as in Kemari 2008. */
-  | { readonly kind: 'kemari'; readonly strict: boolean }
-  /** By the clock. */
-  | { readonly kind: 'remus'; readonly intervalMs: number };
-
-export const REMUS_INTERVAL_MS = { min: 5, default: 100, max: 10_000 } as const;
 
 /** Console bytes never wait longer than this for an epoch that takes them along. */
 export const CONSOLE_LATENCY_MS = 50;
 
 /** Captured epochs that may be on their way to the standby at once; more would only make a slow link's queue longer. */
 export const MAX_UNACKED_EPOCHS = 4;
+
+/**
+ * Checkpoints that wait for a slow link may take so much memory; beyond it nothing is captured. A guest that goes on
+ * writing all the same is stopped at the dirty limit until the standby has caught up.
+ */
+export const MAX_QUEUED_BYTES = 192 << 20;
 
 /** What the choice of the next capture rests on. Times are milliseconds of a clock that does not go back. */
 export interface SyncFacts {
@@ -27,27 +25,42 @@ export interface SyncFacts {
   /** The guest wrote more pages than one epoch should carry. */
   readonly dirtyLimitReached: boolean;
   readonly unackedEpochs: number;
+  /** Bytes of checkpoints that the link has not sent yet. */
+  readonly queuedBytes: number;
+  /** The guest stands still until an ack. */
+  readonly standing: boolean;
   /** A silent guest is synchronized this often. */
   readonly maxAgeMs: number;
   readonly pacing: Pacing;
 }
 
 /** When the next capture is due; a time in the past means now, undefined means not before something else happens. */
-export function nextCaptureMs(policy: Policy, facts: SyncFacts): number | undefined {
-  if (facts.unackedEpochs >= (policy.kind === 'kemari' && policy.strict ? 1 : MAX_UNACKED_EPOCHS)) return undefined;
-  const due = dueMs(policy, facts);
-  return Math.max(due, readyAtMs(facts.pacing));
+export function nextCaptureMs(policy: SyncPolicy, facts: SyncFacts): number | undefined {
+  if (facts.standing) return undefined;
+  if (isFull(policy, facts) && !(facts.dirtyLimitReached && resumesAtOnce(policy))) return undefined;
+  return Math.max(dueMs(policy, facts), readyAtMs(facts.pacing));
 }
 
-function dueMs(policy: Policy, facts: SyncFacts): number {
+/** When the guest goes on after the capture that is taken now. A full link makes it wait until the standby has caught up. */
+export function resumeAfter(policy: SyncPolicy, facts: SyncFacts): 'at-once' | 'after-ack' {
+  return resumesAtOnce(policy) && !isFull(policy, facts) ? 'at-once' : 'after-ack';
+}
+
+/** Whether the guest goes on as soon as the local copy is made, or only after the standby's ack. */
+export function resumesAtOnce(policy: SyncPolicy): boolean {
+  return policy.kind === 'remus' || !policy.strict;
+}
+
+function isFull(policy: SyncPolicy, facts: SyncFacts): boolean {
+  return (
+    facts.queuedBytes > MAX_QUEUED_BYTES || facts.unackedEpochs >= (resumesAtOnce(policy) ? MAX_UNACKED_EPOCHS : 1)
+  );
+}
+
+function dueMs(policy: SyncPolicy, facts: SyncFacts): number {
   if (facts.dirtyLimitReached) return facts.lastCaptureMs;
   const byAge = facts.lastCaptureMs + facts.maxAgeMs;
   if (policy.kind === 'remus') return Math.min(byAge, facts.lastCaptureMs + policy.intervalMs);
   const byConsole = facts.consoleSinceMs === undefined ? Infinity : facts.consoleSinceMs + CONSOLE_LATENCY_MS;
   return Math.min(byAge, byConsole, facts.heldSinceMs ?? Infinity);
-}
-
-/** Whether the guest goes on as soon as the local copy is made, or only after the standby's ack. */
-export function resumesAtOnce(policy: Policy): boolean {
-  return policy.kind === 'remus' || !policy.strict;
 }

@@ -1,6 +1,6 @@
+import type { SyncPolicy } from '../model/protection.js';
 import type { Pacing } from './pacing.js';
 import type { PeerKnowledge } from './peer-knowledge.js';
-import type { Policy } from './policy.js';
 
 /** An epoch that was captured and not acknowledged. */
 export interface UnackedEpoch {
@@ -19,18 +19,26 @@ export interface PrimaryCore {
   /** Oldest first, epochs ascending. Invariant: all are above `ackedEpoch` and at most `epoch`. */
   readonly unacked: readonly UnackedEpoch[];
   readonly ackedEpoch: bigint;
+  /** The guest stands still until the ack of this epoch; undefined: no capture keeps it from running. */
+  readonly standsFor: bigint | undefined;
+  /** The operator paused the guest: nothing of protection lets it go on. */
+  readonly paused: boolean;
   /** Since when a request or frame (`heldSinceMs`) or console bytes (`consoleSinceMs`) wait that no capture covers. */
   readonly heldSinceMs: number | undefined;
   readonly consoleSinceMs: number | undefined;
   /** The newest sequence that either of them was told with. */
   readonly heldSequence: bigint;
   readonly dirtyLimitReached: boolean;
+  /** Bytes of checkpoints that waited to be sent when that was heard last. */
+  readonly queuedBytes: number;
   readonly lastCaptureMs: number;
   readonly pacing: Pacing;
 }
 
 export interface PrimaryOptions {
-  readonly policy: Policy;
+  /** `move`: the first epoch is the last, the guest goes on over there. */
+  readonly purpose: 'protect' | 'move';
+  readonly policy: SyncPolicy;
   /** What to do when the standby is silent: hold all output, or go on unprotected. */
   readonly onSilence: 'hold' | 'continue';
   readonly maxAgeMs: number;
@@ -41,7 +49,7 @@ export type PrimaryState =
   /** Runs without protection: an explicit, logged state. The gate is open. */
   | { readonly phase: 'unprotected' }
   /** The link is up, memory is being copied while the guest runs. The gate is still open: nothing was promised yet. */
-  | { readonly phase: 'copying'; readonly options: PrimaryOptions }
+  | { readonly phase: 'copying'; readonly options: PrimaryOptions; readonly paused: boolean }
   /** The gate is closed. Protected once `core.ackedEpoch` is 1 or more. */
   | { readonly phase: 'protected'; readonly core: PrimaryCore }
   /** The standby was told to forget the domain. Outputs stay held until it says that it did. */
@@ -63,9 +71,12 @@ export type PrimaryState =
   /** The domain ended or its machine died; the standby was told. Final. */
   | { readonly phase: 'ended' };
 
+/** The phases in which the gate is closed and the guest still this side's. */
+export type GuardedState = PrimaryState & { readonly phase: 'protected' | 'disarming' | 'silent' };
+
 export type PrimaryInput =
   /** The operator wants protection; the link to the standby stands and the handshake was accepted. */
-  | { readonly type: 'start'; readonly options: PrimaryOptions }
+  | { readonly type: 'start'; readonly options: PrimaryOptions; readonly paused: boolean }
   /** Pre-copy has come down to what one epoch may carry. */
   | { readonly type: 'copied' }
   /** Something new is held. */
@@ -77,19 +88,25 @@ export type PrimaryInput =
       readonly throughSequence: bigint;
       readonly pauseUs: number;
       readonly dirtyPages: number;
+      readonly queuedBytes: number;
     }
   | { readonly type: 'capture-failed'; readonly reason: string }
-  | { readonly type: 'acked'; readonly epoch: bigint }
+  | { readonly type: 'acked'; readonly epoch: bigint; readonly queuedBytes: number }
   /** What had been submitted to storage has landed. */
   | { readonly type: 'drained' }
   | { readonly type: 'link-lost'; readonly reason: string }
   /** The native lease ran out, or was renewed after it had. */
   | { readonly type: 'lease'; readonly valid: boolean }
   | { readonly type: 'peer'; readonly answer: 'runs' | 'gone' | 'unreachable' }
-  /** The standby says that it runs the guest (`taken`), that it never will (`disarmed`), or that it cannot (`refused`, the same). */
-  | { readonly type: 'peer-says'; readonly word: 'taken' | 'disarmed' | 'refused' }
+  /**
+   * The standby's words: it runs the guest (`taken`), it never will (`disarmed`), it cannot (`refused`, the same), or its
+   * operator wants it to (`switchover`).
+   */
+  | { readonly type: 'peer-says'; readonly word: 'taken' | 'disarmed' | 'refused' | 'switchover' }
   | { readonly type: 'fenced'; readonly ok: boolean }
   | { readonly type: 'operator'; readonly verb: 'unprotect' | 'switchover' | 'resume-unprotected' }
+  /** The domain's operator wants the guest to stand still, or to go on; its life is none of protection's business otherwise. */
+  | { readonly type: 'guest'; readonly wanted: 'paused' | 'running' }
   | { readonly type: 'domain-ended'; readonly reason: string }
   | { readonly type: 'machine-died'; readonly reason: string }
   /** A timer that was set has run out. */
@@ -99,11 +116,12 @@ export type PrimaryEffect =
   | { readonly do: 'close-gate' }
   /** Runs without protection from here on. Only from an explicit decision; always logged beside. */
   | { readonly do: 'open-gate' }
-  /** `resume`: `at-once` after the local copy, `after-ack`, or `never` (the last epoch of a handover). */
+  /** `resume`: `at-once` after the local copy, `after-ack`, or `never` (paused, or the last epoch of a handover). */
   | { readonly do: 'capture'; readonly epoch: bigint; readonly resume: 'at-once' | 'after-ack' | 'never' }
   /** The standby has everything up to this sequence. The gate tests the lease once more. */
   | { readonly do: 'release'; readonly throughSequence: bigint }
-  | { readonly do: 'resume-guest' }
+  /** Once the capture that is under way has ended, if one is. */
+  | { readonly do: 'resume-guest' | 'pause-guest' }
   /** Wait until nothing that was submitted to storage is under way; `drained` follows. */
   | { readonly do: 'drain' }
   | { readonly do: 'start-tracking' | 'stop-tracking' }

@@ -1,7 +1,14 @@
 import { assert } from '../base/assert.js';
 import { captureCostUs, spend } from './pacing.js';
 import { resumesAtOnce } from './policy.js';
-import type { PrimaryCore, PrimaryEffect, PrimaryInput, PrimaryState, PrimaryStep } from './primary-state.js';
+import type {
+  GuardedState,
+  PrimaryCore,
+  PrimaryEffect,
+  PrimaryInput,
+  PrimaryState,
+  PrimaryStep,
+} from './primary-state.js';
 
 /** How often a silent peer's kemarid is asked again. */
 export const ASK_PEER_INTERVAL_MS = 500;
@@ -14,8 +21,12 @@ export function log(level: 'info' | 'warn' | 'error', text: string): PrimaryEffe
   return { do: 'log', level, text };
 }
 
+export function refuse(state: PrimaryState, code: `KEMARI_${string}`, text: string): PrimaryStep {
+  return to(state, { do: 'refuse', code, text });
+}
+
 export function unprotected(core: PrimaryCore | undefined, why: string, level: 'info' | 'warn' = 'warn'): PrimaryStep {
-  const standsStill = core !== undefined && !resumesAtOnce(core.options.policy) && core.unacked.length > 0;
+  const standsStill = core?.standsFor !== undefined && !core.paused;
   return to(
     { phase: 'unprotected' },
     log(level, `the domain runs unprotected: ${why}`),
@@ -39,21 +50,61 @@ export function noteCaptured(
     unacked: [...core.unacked, { epoch: input.epoch, throughSequence: input.throughSequence }],
     heldSinceMs: covered ? undefined : core.heldSinceMs,
     consoleSinceMs: covered ? undefined : core.consoleSinceMs,
+    queuedBytes: input.queuedBytes,
     pacing: spend(core.pacing, captureCostUs(input.pauseUs, input.dirtyPages), nowMs),
   };
 }
 
 /** The law's one place: what `epoch` and all before it cover may leave. Undefined: no such epoch is waiting for an ack. */
-export function noteAck(core: PrimaryCore, epoch: bigint): { core: PrimaryCore; effects: PrimaryEffect[] } | undefined {
+export function noteAck(
+  core: PrimaryCore,
+  { epoch, queuedBytes }: PrimaryInput & { type: 'acked' },
+): { core: PrimaryCore; effects: PrimaryEffect[] } | undefined {
   const acked = core.unacked.find((waiting) => waiting.epoch === epoch);
   if (acked === undefined) return undefined;
   const effects: PrimaryEffect[] = [{ do: 'release', throughSequence: acked.throughSequence }];
-  if (!resumesAtOnce(core.options.policy)) effects.push({ do: 'resume-guest' });
+  const stoodForIt = core.standsFor !== undefined && core.standsFor <= epoch;
+  if (stoodForIt && !core.paused) effects.push({ do: 'resume-guest' });
   if (core.ackedEpoch === 0n) effects.push(log('info', `the domain is protected, epoch ${epoch.toString()}`));
   return {
-    core: { ...core, ackedEpoch: epoch, unacked: core.unacked.filter((waiting) => waiting.epoch > epoch) },
+    core: {
+      ...core,
+      ackedEpoch: epoch,
+      queuedBytes,
+      standsFor: stoodForIt ? undefined : core.standsFor,
+      unacked: core.unacked.filter((waiting) => waiting.epoch > epoch),
+    },
     effects,
   };
+}
+
+/** What every guarded phase does with an ack: what it covers leaves, the phase stays. */
+export function acknowledged(state: GuardedState, input: PrimaryInput & { type: 'acked' }, nowMs: number): PrimaryStep {
+  const acked = noteAck(state.core, input);
+  return acked === undefined
+    ? wrongAck(state.core, input.epoch, nowMs)
+    : to({ ...state, core: acked.core }, ...acked.effects);
+}
+
+/** The operator pauses the guest or lets it go on. An ack that strict waits for is still waited for. */
+export function steerGuest(
+  core: PrimaryCore,
+  wanted: 'paused' | 'running',
+): { core: PrimaryCore; effects: PrimaryEffect[] } {
+  if (core.paused === (wanted === 'paused')) return { core, effects: [] };
+  if (wanted === 'paused') return { core: { ...core, paused: true }, effects: [{ do: 'pause-guest' }] };
+  const uncertain = core.capturing || core.unacked.length > 0;
+  const standsFor = core.standsFor ?? (uncertain && !resumesAtOnce(core.options.policy) ? core.epoch : undefined);
+  return {
+    core: { ...core, paused: false, standsFor },
+    effects: standsFor === undefined ? [{ do: 'resume-guest' }] : [],
+  };
+}
+
+/** A capture that failed may have left the guest standing. */
+export function noteCaptureFailed(core: PrimaryCore): { core: PrimaryCore; effects: PrimaryEffect[] } {
+  const after = { ...core, capturing: false, standsFor: undefined };
+  return { core: after, effects: core.paused ? [] : [{ do: 'resume-guest' }] };
 }
 
 export function wrongAck(core: PrimaryCore, epoch: bigint, nowMs: number): PrimaryStep {
@@ -61,15 +112,40 @@ export function wrongAck(core: PrimaryCore, epoch: bigint, nowMs: number): Prima
   return fallSilent(core, `the standby acknowledged epoch ${epoch.toString()}, ${known}`, nowMs, { do: 'drop-link' });
 }
 
+/** The link is lost. */
 export function fallSilent(core: PrimaryCore, reason: string, nowMs: number, ...effects: PrimaryEffect[]): PrimaryStep {
   if (core.options.onSilence === 'continue') return unprotected(core, `${reason}, and on-silence is "continue"`);
   return to(
     { phase: 'silent', core, linkUp: false, peer: 'silent' },
     ...effects,
     log('warn', `${reason}: all output is held until the standby is disarmed, fenced or known to be dead`),
-    { do: 'ask-peer' },
-    { do: 'set-timer', atMs: nowMs + ASK_PEER_INTERVAL_MS },
+    ...askPeer(nowMs),
   );
+}
+
+/** The link stands, but the standby has not answered for as long as the lease lasts. */
+export function leaseLost(core: PrimaryCore, nowMs: number): PrimaryStep {
+  if (core.options.onSilence === 'continue')
+    return unprotected(core, 'the lease ran out, and on-silence is "continue"');
+  return to(
+    { phase: 'silent', core, linkUp: true, peer: 'silent' },
+    log('warn', 'the lease ran out: all output is held until the standby answers again'),
+    ...askPeer(nowMs),
+  );
+}
+
+export function askPeer(nowMs: number): PrimaryEffect[] {
+  return [{ do: 'ask-peer' }, { do: 'set-timer', atMs: nowMs + ASK_PEER_INTERVAL_MS }];
+}
+
+/** Protection is to end; what is held stays so until the standby says that it forgot the domain. */
+export function disarm(
+  core: PrimaryCore,
+  then: 'unprotected' | 'ended',
+  why: string,
+  level: 'info' | 'error',
+): PrimaryStep {
+  return to({ phase: 'disarming', core, then }, log(level, `protection ends: ${why}`), { do: 'send', word: 'goodbye' });
 }
 
 export function overtaken(): PrimaryStep {
@@ -88,4 +164,12 @@ export function machineDied(reason: string): PrimaryStep {
     { do: 'send', word: 'machine-died' },
     { do: 'drop-link' },
   );
+}
+
+export function noteHeld(core: PrimaryCore, input: PrimaryInput & { type: 'held' }, nowMs: number): PrimaryCore {
+  const heldSequence = input.sequence > core.heldSequence ? input.sequence : core.heldSequence;
+  if (input.output === 'console') {
+    return { ...core, heldSequence, consoleSinceMs: core.consoleSinceMs ?? nowMs };
+  }
+  return { ...core, heldSequence, heldSinceMs: core.heldSinceMs ?? nowMs };
 }

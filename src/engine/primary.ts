@@ -1,19 +1,23 @@
 import { assert, unreachable } from '../base/assert.js';
+import { disarming, silent } from './guarded.js';
 import { handingOver, lastCapture } from './handover.js';
 import { startPacing } from './pacing.js';
-import { learn } from './peer-knowledge.js';
-import { nextCaptureMs, resumesAtOnce } from './policy.js';
+import { nextCaptureMs, resumeAfter, type SyncFacts } from './policy.js';
 import {
-  ASK_PEER_INTERVAL_MS,
+  acknowledged,
+  disarm,
   fallSilent,
+  leaseLost,
   log,
   machineDied,
-  noteAck,
   noteCaptured,
+  noteCaptureFailed,
+  noteHeld,
   overtaken,
+  refuse,
+  steerGuest,
   to,
   unprotected,
-  wrongAck,
 } from './primary-steps.js';
 import type {
   PrimaryCore,
@@ -31,15 +35,19 @@ import type {
 export function stepPrimary(state: PrimaryState, input: PrimaryInput, nowMs: number): PrimaryStep {
   switch (state.phase) {
     case 'unprotected':
-      return input.type === 'start' ? start(input.options) : ignore(state, input);
+      return input.type === 'start' ? start(input.options, input.paused) : ignore(state, input);
     case 'copying':
       return copying(state, input, nowMs);
     case 'protected':
       return whileProtected(state.core, input, nowMs);
     case 'disarming':
       return disarming(state, input, nowMs);
-    case 'silent':
-      return silent(state, input, nowMs);
+    case 'silent': {
+      const step = silent(state, input, nowMs);
+      // Protected again: what was held meanwhile is due.
+      if (step.state.phase !== 'protected') return step;
+      return proceed(step.state.core, nowMs, ...step.effects);
+    }
     case 'handing-over':
       return handingOver(state, input, nowMs);
     case 'handed-over':
@@ -53,27 +61,37 @@ export function stepPrimary(state: PrimaryState, input: PrimaryInput, nowMs: num
 /** What means nothing in this phase; an operator is told so. */
 function ignore(state: PrimaryState, input: PrimaryInput): PrimaryStep {
   if (input.type !== 'operator') return to(state);
-  return to(state, {
-    do: 'refuse',
-    code: 'KEMARI_NOT_PROTECTED',
-    text: `the domain is ${state.phase}: there is nothing to ${input.verb}`,
-  });
+  return refuse(state, 'KEMARI_NOT_PROTECTED', `the domain is ${state.phase}: there is nothing to ${input.verb}`);
 }
 
-function start(options: PrimaryOptions): PrimaryStep {
+function start(options: PrimaryOptions, paused: boolean): PrimaryStep {
   return to(
-    { phase: 'copying', options },
+    { phase: 'copying', options, paused },
     { do: 'start-tracking' },
-    log('info', 'protection starts: copying memory to the standby while the guest runs'),
+    log('info', 'copying memory to the standby while the guest runs'),
   );
 }
 
 function copying(state: PrimaryState & { phase: 'copying' }, input: PrimaryInput, nowMs: number): PrimaryStep {
+  const { options, paused } = state;
   switch (input.type) {
-    case 'copied':
-      return capture(firstEpoch(state.options, nowMs), nowMs, { do: 'close-gate' });
+    case 'copied': {
+      const core = firstEpoch(options, paused, nowMs);
+      const closeGate = { do: 'close-gate' } as const;
+      if (options.purpose === 'protect') return capture(core, nowMs, closeGate);
+      const { state: handingOver, effects } = lastCapture(core, nowMs);
+      return to(handingOver, closeGate, ...effects);
+    }
+    case 'guest': {
+      if (paused === (input.wanted === 'paused')) return to(state);
+      return to({ ...state, paused: !paused }, { do: paused ? 'resume-guest' : 'pause-guest' });
+    }
+    case 'capture-failed':
+      return unprotected(undefined, `memory could not be copied: ${input.reason}`);
     case 'link-lost':
       return unprotected(undefined, `the link was lost before the first epoch: ${input.reason}`);
+    case 'peer-says':
+      return unprotected(undefined, 'the standby gave the domain up before the first epoch');
     case 'operator':
       if (input.verb !== 'unprotect') return ignore(state, input);
       return unprotected(undefined, 'protection was called off', 'info');
@@ -85,19 +103,31 @@ function copying(state: PrimaryState & { phase: 'copying' }, input: PrimaryInput
   }
 }
 
-function firstEpoch(options: PrimaryOptions, nowMs: number): PrimaryCore {
+function firstEpoch(options: PrimaryOptions, paused: boolean, nowMs: number): PrimaryCore {
   return {
     options,
     epoch: 0n,
     capturing: false,
     unacked: [],
     ackedEpoch: 0n,
+    standsFor: undefined,
+    paused,
     heldSinceMs: undefined,
     consoleSinceMs: undefined,
     heldSequence: 0n,
     dirtyLimitReached: false,
+    queuedBytes: 0,
     lastCaptureMs: nowMs,
     pacing: startPacing(options.maxPauseShare, nowMs),
+  };
+}
+
+function factsOf(core: PrimaryCore): SyncFacts {
+  return {
+    ...core,
+    unackedEpochs: core.unacked.length,
+    standing: core.standsFor !== undefined,
+    maxAgeMs: core.options.maxAgeMs,
   };
 }
 
@@ -105,30 +135,24 @@ function firstEpoch(options: PrimaryOptions, nowMs: number): PrimaryCore {
 function capture(core: PrimaryCore, nowMs: number, ...before: PrimaryEffect[]): PrimaryStep {
   assert(!core.capturing, 'one capture at a time');
   const epoch = core.epoch + 1n;
-  const resume = resumesAtOnce(core.options.policy) ? 'at-once' : 'after-ack';
-  return to(
-    { phase: 'protected', core: { ...core, epoch, capturing: true, lastCaptureMs: nowMs, dirtyLimitReached: false } },
-    ...before,
-    { do: 'capture', epoch, resume },
-  );
+  const resume = core.paused ? 'never' : resumeAfter(core.options.policy, factsOf(core));
+  const standsFor = resume === 'after-ack' ? epoch : core.standsFor;
+  const next = { ...core, epoch, standsFor, capturing: true, lastCaptureMs: nowMs, dirtyLimitReached: false };
+  return to({ phase: 'protected', core: next }, ...before, { do: 'capture', epoch, resume });
 }
 
 /** Captures if it is time, or says when it will be. */
 function proceed(core: PrimaryCore, nowMs: number, ...before: PrimaryEffect[]): PrimaryStep {
   const waiting: PrimaryState = { phase: 'protected', core };
   if (core.capturing) return to(waiting, ...before);
-  const atMs = nextCaptureMs(core.options.policy, {
-    ...core,
-    unackedEpochs: core.unacked.length,
-    maxAgeMs: core.options.maxAgeMs,
-  });
+  const atMs = nextCaptureMs(core.options.policy, factsOf(core));
   if (atMs === undefined) return to(waiting, ...before);
   if (atMs > nowMs) return to(waiting, ...before, { do: 'set-timer', atMs });
   return capture(core, nowMs, ...before);
 }
 
 function whileProtected(core: PrimaryCore, input: PrimaryInput, nowMs: number): PrimaryStep {
-  const state: PrimaryState = { phase: 'protected', core };
+  const state = { phase: 'protected', core } as const;
   switch (input.type) {
     case 'timer':
       return proceed(core, nowMs);
@@ -139,16 +163,24 @@ function whileProtected(core: PrimaryCore, input: PrimaryInput, nowMs: number): 
     case 'captured':
       return proceed(noteCaptured(core, input, nowMs), nowMs);
     case 'acked': {
-      const acked = noteAck(core, input.epoch);
-      return acked === undefined ? wrongAck(core, input.epoch, nowMs) : proceed(acked.core, nowMs, ...acked.effects);
+      const step = acknowledged(state, input, nowMs);
+      return step.state.phase === 'protected' ? proceed(step.state.core, nowMs, ...step.effects) : step;
     }
-    case 'capture-failed':
-      return disarm(core, 'unprotected', `a checkpoint could not be taken: ${input.reason}`, 'error');
+    case 'guest': {
+      const steered = steerGuest(core, input.wanted);
+      return proceed(steered.core, nowMs, ...steered.effects);
+    }
+    case 'capture-failed': {
+      const failed = noteCaptureFailed(core);
+      const step = disarm(failed.core, 'unprotected', `a checkpoint could not be taken: ${input.reason}`, 'error');
+      return to(step.state, ...failed.effects, ...step.effects);
+    }
     case 'link-lost':
       return fallSilent(core, input.reason, nowMs);
     case 'lease':
       return input.valid ? to(state) : leaseLost(core, nowMs);
     case 'peer-says':
+      if (input.word === 'switchover') return operator(core, 'switchover', nowMs);
       if (input.word === 'taken') return overtaken();
       return unprotected(core, 'the standby gave the domain up');
     case 'operator':
@@ -162,131 +194,25 @@ function whileProtected(core: PrimaryCore, input: PrimaryInput, nowMs: number): 
   }
 }
 
-function noteHeld(core: PrimaryCore, input: PrimaryInput & { type: 'held' }, nowMs: number): PrimaryCore {
-  const heldSequence = input.sequence > core.heldSequence ? input.sequence : core.heldSequence;
-  if (input.output === 'console') {
-    return { ...core, heldSequence, consoleSinceMs: core.consoleSinceMs ?? nowMs };
-  }
-  return { ...core, heldSequence, heldSinceMs: core.heldSinceMs ?? nowMs };
-}
-
-function leaseLost(core: PrimaryCore, nowMs: number): PrimaryStep {
-  if (core.options.onSilence === 'continue')
-    return unprotected(core, 'the lease ran out, and on-silence is "continue"');
-  return to(
-    { phase: 'silent', core, linkUp: true, peer: 'silent' },
-    log('warn', 'the lease ran out: all output is held until the standby answers again'),
-    { do: 'ask-peer' },
-    { do: 'set-timer', atMs: nowMs + ASK_PEER_INTERVAL_MS },
-  );
-}
-
-function disarm(core: PrimaryCore, then: 'unprotected' | 'ended', why: string, level: 'info' | 'error'): PrimaryStep {
-  return to({ phase: 'disarming', core, then }, log(level, `protection ends: ${why}`), { do: 'send', word: 'goodbye' });
-}
-
 function operator(
   core: PrimaryCore,
   verb: 'unprotect' | 'switchover' | 'resume-unprotected',
   nowMs: number,
 ): PrimaryStep {
+  const state = { phase: 'protected', core } as const;
   switch (verb) {
     case 'unprotect':
       return disarm(core, 'unprotected', 'the operator wants it', 'info');
     case 'switchover':
       if (core.ackedEpoch === 0n) {
-        return to(
-          { phase: 'protected', core },
-          { do: 'refuse', code: 'KEMARI_NOT_PROTECTED', text: 'no epoch has reached the standby yet: wait for it' },
-        );
+        return refuse(state, 'KEMARI_NOT_PROTECTED', 'no epoch has reached the standby yet: wait for it');
       }
+      if (core.paused) return refuse(state, 'KEMARI_WRONG_STATE', 'the guest is paused: unpause it first');
       if (core.capturing) return to({ phase: 'handing-over', core, handover: 'capture-first' });
       return lastCapture(core, nowMs);
     case 'resume-unprotected':
-      return to(
-        { phase: 'protected', core },
-        { do: 'refuse', code: 'KEMARI_PEER_ANSWERS', text: 'the standby answers: use "unprotect" to end protection' },
-      );
+      return refuse(state, 'KEMARI_PEER_ANSWERS', 'the standby answers: use "unprotect" to end protection');
     default:
       return unreachable(verb);
   }
 }
-
-function disarming(state: PrimaryState & { phase: 'disarming' }, input: PrimaryInput, nowMs: number): PrimaryStep {
-  const { core, then } = state;
-  switch (input.type) {
-    case 'captured':
-      return to({ ...state, core: noteCaptured(core, input, nowMs) });
-    case 'acked': {
-      const acked = noteAck(core, input.epoch);
-      return acked === undefined
-        ? wrongAck(core, input.epoch, nowMs)
-        : to({ ...state, core: acked.core }, ...acked.effects);
-    }
-    case 'peer-says':
-      if (input.word === 'taken') return overtaken();
-      return disarmed(core, then);
-    case 'peer':
-      return input.answer === 'gone' ? disarmed(core, then) : to(state);
-    case 'link-lost':
-      if (then === 'ended')
-        return to({ phase: 'ended' }, log('warn', `the standby may not know of it: ${input.reason}`));
-      return fallSilent(core, input.reason, nowMs);
-    case 'domain-ended':
-    case 'machine-died':
-      return to({ ...state, then: 'ended' });
-    default:
-      return to(state);
-  }
-}
-
-function disarmed(core: PrimaryCore, then: 'unprotected' | 'ended'): PrimaryStep {
-  if (then === 'unprotected') return unprotected(core, 'protection was ended, the standby forgot the domain', 'info');
-  return to({ phase: 'ended' }, { do: 'drop-link' }, { do: 'stop-tracking' });
-}
-
-function silent(state: PrimaryState & { phase: 'silent' }, input: PrimaryInput, nowMs: number): PrimaryStep {
-  const { core } = state;
-  switch (input.type) {
-    case 'timer':
-      return to(state, { do: 'ask-peer' }, { do: 'set-timer', atMs: nowMs + ASK_PEER_INTERVAL_MS });
-    case 'peer': {
-      const peer = learn(state.peer, input.answer);
-      if (peer === 'dead') return unprotected(core, "the standby's process is confirmed dead");
-      return to({ ...state, peer });
-    }
-    case 'lease':
-      if (!input.valid || !state.linkUp) return to(state);
-      return proceed(core, nowMs, log('info', 'the standby answers again: protected'));
-    case 'held':
-      return to({ ...state, core: noteHeld(core, input, nowMs) });
-    case 'captured':
-      return to({ ...state, core: noteCaptured(core, input, nowMs) });
-    case 'acked': {
-      if (!state.linkUp) return to(state);
-      const acked = noteAck(core, input.epoch);
-      return acked === undefined
-        ? wrongAck(core, input.epoch, nowMs)
-        : to({ ...state, core: acked.core }, ...acked.effects);
-    }
-    case 'link-lost':
-      return to({ ...state, linkUp: false }, log('warn', input.reason));
-    case 'fenced':
-      return input.ok ? unprotected(core, 'the standby was fenced') : to(state);
-    case 'peer-says':
-      return input.word === 'taken' ? overtaken() : unprotected(core, 'the standby gave the domain up');
-    case 'operator':
-      if (input.verb === 'resume-unprotected') return unprotected(core, 'the operator wants it');
-      return to(state, { do: 'refuse', code: 'KEMARI_PEER_SILENT', text: SILENT_ADVICE });
-    case 'domain-ended':
-      return to({ phase: 'ended' }, log('warn', `${input.reason}; the standby may not know of it`));
-    case 'machine-died':
-      return machineDied(input.reason);
-    default:
-      return to(state);
-  }
-}
-
-const SILENT_ADVICE =
-  'the standby is silent, so what it does is not known; disarm or fence it, or go on without it: ' +
-  '"kemari resume --unprotected"';

@@ -1,6 +1,13 @@
 import test from 'ava';
 import { PACING_BURST_US, readyAtMs, regime, spend, startPacing } from '../../src/engine/pacing.js';
-import { CONSOLE_LATENCY_MS, MAX_UNACKED_EPOCHS, nextCaptureMs, type SyncFacts } from '../../src/engine/policy.js';
+import {
+  CONSOLE_LATENCY_MS,
+  MAX_QUEUED_BYTES,
+  MAX_UNACKED_EPOCHS,
+  nextCaptureMs,
+  resumeAfter,
+  type SyncFacts,
+} from '../../src/engine/policy.js';
 
 const quiet: SyncFacts = {
   heldSinceMs: undefined,
@@ -8,6 +15,8 @@ const quiet: SyncFacts = {
   lastCaptureMs: 1000,
   dirtyLimitReached: false,
   unackedEpochs: 0,
+  queuedBytes: 0,
+  standing: false,
   maxAgeMs: 1000,
   pacing: startPacing(0.2, 1000),
 };
@@ -42,6 +51,18 @@ test('strict captures nothing while an epoch waits for its ack', (t) => {
 
 test('epochs on their way are bounded', (t) => {
   t.is(nextCaptureMs(kemari, { ...quiet, heldSinceMs: 1200, unackedEpochs: MAX_UNACKED_EPOCHS }), undefined);
+});
+
+test('a link that is behind with its bytes gets no more of them', (t) => {
+  t.is(nextCaptureMs(kemari, { ...quiet, heldSinceMs: 1200, queuedBytes: MAX_QUEUED_BYTES + 1 }), undefined);
+});
+
+test('a guest that goes on writing behind a full link is stopped until the standby has caught up', (t) => {
+  const full = { ...quiet, unackedEpochs: MAX_UNACKED_EPOCHS, dirtyLimitReached: true };
+  t.is(nextCaptureMs(kemari, full), 1000);
+  t.is(resumeAfter(kemari, full), 'after-ack');
+  t.is(nextCaptureMs(kemari, { ...full, unackedEpochs: MAX_UNACKED_EPOCHS + 1, standing: true }), undefined);
+  t.is(resumeAfter(kemari, { ...quiet, dirtyLimitReached: true }), 'at-once');
 });
 
 test('under sustained output pauses take their share of the time and no more', (t) => {

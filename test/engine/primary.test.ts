@@ -3,6 +3,7 @@ import { stepPrimary } from '../../src/engine/primary.js';
 import type { PrimaryEffect, PrimaryInput, PrimaryOptions, PrimaryState } from '../../src/engine/primary-state.js';
 
 const options: PrimaryOptions = {
+  purpose: 'protect',
   policy: { kind: 'kemari', strict: false },
   onSilence: 'hold',
   maxAgeMs: 1000,
@@ -21,7 +22,7 @@ function play(inputs: readonly PrimaryInput[], from: PrimaryState = { phase: 'un
   return { state, effects, last: effects.at(-1) ?? [] };
 }
 
-const start: PrimaryInput = { type: 'start', options };
+const start: PrimaryInput = { type: 'start', options, paused: false };
 const copied: PrimaryInput = { type: 'copied' };
 const captured = (epoch: bigint, throughSequence: bigint): PrimaryInput => ({
   type: 'captured',
@@ -29,9 +30,17 @@ const captured = (epoch: bigint, throughSequence: bigint): PrimaryInput => ({
   throughSequence,
   pauseUs: 1000,
   dirtyPages: 10,
+  queuedBytes: 0,
 });
-const acked = (epoch: bigint): PrimaryInput => ({ type: 'acked', epoch });
+const acked = (epoch: bigint): PrimaryInput => ({ type: 'acked', epoch, queuedBytes: 0 });
 const held = (sequence: bigint): PrimaryInput => ({ type: 'held', output: 'request', sequence });
+const strict: PrimaryInput = {
+  type: 'start',
+  options: { ...options, policy: { kind: 'kemari', strict: true } },
+  paused: false,
+};
+const move: PrimaryInput = { type: 'start', options: { ...options, purpose: 'move' }, paused: false };
+const lost: PrimaryInput = { type: 'link-lost', reason: 'cut' };
 const protectedUpTo1 = play([start, copied, captured(1n, 0n), acked(1n)]).state;
 
 function doing(effects: readonly PrimaryEffect[]): string[] {
@@ -69,7 +78,6 @@ test('an ack of an epoch that was never captured ends the trust in the link and 
 });
 
 test('strict resumes the guest after the ack', (t) => {
-  const strict: PrimaryInput = { type: 'start', options: { ...options, policy: { kind: 'kemari', strict: true } } };
   const { effects } = play([strict, copied, captured(1n, 0n), acked(1n)]);
   t.deepEqual(effects[1]![1], { do: 'capture', epoch: 1n, resume: 'after-ack' });
   t.true(doing(effects[3]!).includes('resume-guest'));
@@ -84,7 +92,6 @@ test('silence holds all output and asks for the peer', (t) => {
 });
 
 test('a broken link alone never opens the gate, a confirmed death does', (t) => {
-  const lost: PrimaryInput = { type: 'link-lost', reason: 'RST' };
   t.is(play([lost, { type: 'peer', answer: 'unreachable' }], protectedUpTo1).state.phase, 'silent');
   t.is(play([lost, { type: 'peer', answer: 'runs' }], protectedUpTo1).state.phase, 'silent');
   const dead = play([lost, { type: 'peer', answer: 'gone' }], protectedUpTo1);
@@ -112,7 +119,7 @@ test('the lease runs out and is renewed: protection goes on with what was held',
 });
 
 test('on-silence continue goes on unprotected', (t) => {
-  const brave: PrimaryInput = { type: 'start', options: { ...options, onSilence: 'continue' } };
+  const brave: PrimaryInput = { type: 'start', options: { ...options, onSilence: 'continue' }, paused: false };
   const from = play([brave, copied, captured(1n, 0n), acked(1n)]).state;
   t.is(play([{ type: 'link-lost', reason: 'cut' }], from).state.phase, 'unprotected');
 });
@@ -139,7 +146,7 @@ test('a switchover sends go only after the last ack and after its own writes hav
   );
   t.deepEqual(effects[0], [{ do: 'capture', epoch: 2n, resume: 'never' }]);
   t.deepEqual(doing(effects[2]!), ['drain']);
-  t.deepEqual(effects[3], [{ do: 'send', word: 'go' }]);
+  t.deepEqual(effects[3]![0], { do: 'send', word: 'go' });
   t.deepEqual(doing(effects[4]!), ['end-machine', 'drop-link']);
   t.is(state.phase, 'handed-over');
   t.false(
@@ -170,4 +177,103 @@ test('a machine that dies under protection is not restarted here', (t) => {
   const { last, state } = play([{ type: 'machine-died', reason: 'killed' }], protectedUpTo1);
   t.is(state.phase, 'ended');
   t.deepEqual(last, [{ do: 'send', word: 'machine-died' }, { do: 'drop-link' }]);
+});
+
+test('a lease that runs out within a switchover brings the guest back, and protection with the lease', (t) => {
+  const { effects, state } = play(
+    [switchover, captured(2n, 3n), { type: 'lease', valid: false }, acked(2n), { type: 'lease', valid: true }],
+    protectedUpTo1,
+  );
+  t.true(doing(effects[2]!).includes('resume-guest'));
+  t.deepEqual(doing(effects[3]!), ['release']);
+  t.is(state.phase, 'protected');
+});
+
+test('a last epoch that cannot be taken ends protection only once the standby forgot the domain', (t) => {
+  const { effects, state } = play(
+    [switchover, { type: 'capture-failed', reason: 'no' }, { type: 'peer-says', word: 'disarmed' }],
+    protectedUpTo1,
+  );
+  t.deepEqual(doing(effects[1]!), ['send', 'resume-guest']);
+  t.true(doing(effects[2]!).includes('open-gate'));
+  t.is(state.phase, 'unprotected');
+});
+
+test('a standby that does not answer go in time leaves the source standing, until it does', (t) => {
+  const sent = play([switchover, captured(2n, 3n), acked(2n), { type: 'drained' }], protectedUpTo1).state;
+  const { effects, state } = play([{ type: 'timer' }, { type: 'peer-says', word: 'taken' }], sent);
+  t.deepEqual(doing(effects[0]!), ['ask-peer', 'set-timer']);
+  t.is(state.phase, 'handed-over');
+});
+
+test('a standby that wants the guest is handed it', (t) => {
+  const { last } = play([{ type: 'peer-says', word: 'switchover' }], protectedUpTo1);
+  t.deepEqual(last, [{ do: 'capture', epoch: 2n, resume: 'never' }]);
+});
+
+test('a guest that is moved stops once: its first epoch is its last', (t) => {
+  const { effects, state } = play([
+    ...[move, copied, captured(1n, 0n), acked(1n), { type: 'drained' } as const],
+    { type: 'peer-says', word: 'taken' },
+  ]);
+  t.deepEqual(effects[1], [{ do: 'close-gate' }, { do: 'capture', epoch: 1n, resume: 'never' }]);
+  t.deepEqual(doing(effects[3]!), ['drain']);
+  t.is(state.phase, 'handed-over');
+});
+
+const pause: PrimaryInput = { type: 'guest', wanted: 'paused' };
+const unpause: PrimaryInput = { type: 'guest', wanted: 'running' };
+
+test('nothing of protection lets a paused guest go on', (t) => {
+  const { effects } = play([pause, held(5n), captured(2n, 5n), acked(2n), unpause], protectedUpTo1, 10);
+  t.deepEqual(effects[0]![0], { do: 'pause-guest' });
+  t.deepEqual(effects[1], [{ do: 'capture', epoch: 2n, resume: 'never' }]);
+  t.false(
+    effects
+      .slice(1, 4)
+      .flat()
+      .some((effect) => effect.do === 'resume-guest'),
+  );
+  t.true(doing(effects[4]!).includes('resume-guest'));
+});
+
+test('a guest that is unpaused while strict waits for an ack goes on with the ack', (t) => {
+  const from = play([strict, copied, captured(1n, 0n), acked(1n)]).state;
+  const { effects } = play([held(5n), pause, captured(2n, 5n), unpause, acked(2n)], from, 10);
+  t.false(doing(effects[3]!).includes('resume-guest'));
+  t.true(doing(effects[4]!).includes('resume-guest'));
+});
+
+test('a paused guest is not handed over', (t) => {
+  const { state, last } = play([pause, switchover], protectedUpTo1);
+  t.is(state.phase, 'protected');
+  t.deepEqual(doing(last), ['refuse']);
+});
+
+test('a strict guest that stands still when protection ends goes on, whether its capture has ended or not', (t) => {
+  const from = play([strict, copied, captured(1n, 0n), acked(1n)]).state;
+  for (const inputs of [[held(5n)], [held(5n), captured(2n, 5n)]]) {
+    const { last, state } = play([...inputs, lost, { type: 'peer', answer: 'gone' }], from, 10);
+    t.is(state.phase, 'unprotected');
+    t.deepEqual(doing(last).at(-1), 'resume-guest');
+  }
+});
+
+test('an ack is the same in every phase that has a closed gate', (t) => {
+  const before = play([held(5n), captured(2n, 5n)], protectedUpTo1, 10).state;
+  const goodbye: PrimaryInput = { type: 'operator', verb: 'unprotect' };
+  for (const input of [goodbye, { type: 'lease', valid: false } as const]) {
+    t.deepEqual(play([input, acked(2n)], before).last, [{ do: 'release', throughSequence: 5n }]);
+    t.is(play([input, acked(9n)], before).state.phase, 'silent');
+  }
+});
+
+test('a domain that ends says its last words once the standby forgot it, and does not wait for a silent one', (t) => {
+  const ended: PrimaryInput = { type: 'domain-ended', reason: 'off' };
+  const told = play([ended, { type: 'peer-says', word: 'disarmed' }], protectedUpTo1);
+  t.is(told.state.phase, 'ended');
+  t.true(doing(told.last).includes('open-gate'));
+  const untold = play([ended, { type: 'lease', valid: false }], protectedUpTo1);
+  t.is(untold.state.phase, 'ended');
+  t.false(doing(untold.last).includes('open-gate'));
 });
