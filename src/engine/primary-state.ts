@@ -116,7 +116,10 @@ export type PrimaryEffect =
   | { readonly do: 'close-gate' }
   /** Runs without protection from here on. Only from an explicit decision; always logged beside. */
   | { readonly do: 'open-gate' }
-  /** `resume`: `at-once` after the local copy, `after-ack`, or `never` (paused, or the last epoch of a handover). */
+  /**
+   * `resume`: `at-once` after the local copy, `after-ack`, or `never` (the last epoch of a handover). A guest that was paused
+   * before stays so.
+   */
   | { readonly do: 'capture'; readonly epoch: bigint; readonly resume: 'at-once' | 'after-ack' | 'never' }
   /** The standby has everything up to this sequence. The gate tests the lease once more. */
   | { readonly do: 'release'; readonly throughSequence: bigint }

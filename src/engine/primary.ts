@@ -135,7 +135,7 @@ function factsOf(core: PrimaryCore): SyncFacts {
 function capture(core: PrimaryCore, nowMs: number, ...before: PrimaryEffect[]): PrimaryStep {
   assert(!core.capturing, 'one capture at a time');
   const epoch = core.epoch + 1n;
-  const resume = core.paused ? 'never' : resumeAfter(core.options.policy, factsOf(core));
+  const resume = core.paused ? 'at-once' : resumeAfter(core.options.policy, factsOf(core));
   const standsFor = resume === 'after-ack' ? epoch : core.standsFor;
   const next = { ...core, epoch, standsFor, capturing: true, lastCaptureMs: nowMs, dirtyLimitReached: false };
   return to({ phase: 'protected', core: next }, ...before, { do: 'capture', epoch, resume });

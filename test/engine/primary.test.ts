@@ -227,7 +227,7 @@ const unpause: PrimaryInput = { type: 'guest', wanted: 'running' };
 test('nothing of protection lets a paused guest go on', (t) => {
   const { effects } = play([pause, held(5n), captured(2n, 5n), acked(2n), unpause], protectedUpTo1, 10);
   t.deepEqual(effects[0]![0], { do: 'pause-guest' });
-  t.deepEqual(effects[1], [{ do: 'capture', epoch: 2n, resume: 'never' }]);
+  t.deepEqual(effects[1], [{ do: 'capture', epoch: 2n, resume: 'at-once' }]);
   t.false(
     effects
       .slice(1, 4)
