@@ -4,12 +4,12 @@ runtime_packages=(qemu-system-x86 liburing2 libnbd0 iproute2)
 build_packages=(g++ make python3 pkg-config liburing-dev libnbd-dev)
 # hack/guest-image: root file system, initrd and boot disk.
 guest_packages=(mmdebstrap e2fsprogs cpio mtools syslinux syslinux-common fdisk)
-# What the private network of the demo and the tests needs, and its client.
-demo_packages=(curl mount)
+# What the two hosts of the demo and the tests need: their client, their storage, what cuts cables and what listens to them.
+demo_packages=(curl mount nbd-server nftables tcpdump)
 # The one version of clang's tools that both Debian 12 and 13 have.
 clang_version=19
 # Storage hosts, load generators and the peers that the tests and benchmarks measure against.
-test_packages=(nbdkit nbd-server fio iperf3 qemu-utils util-linux procps "clang-format-$clang_version")
+test_packages=(nbdkit fio iperf3 qemu-utils util-linux procps "clang-format-$clang_version")
 fuzz_packages=("clang-$clang_version" "libclang-rt-$clang_version-dev" "llvm-$clang_version")
 
 # missing_packages NAME...: those that are not installed, one a line.

@@ -1,0 +1,205 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { execa } from 'execa';
+import { KemariError, messageOf } from '../base/errors.js';
+import { Cables } from './cables.js';
+import { writeFence } from './fence.js';
+import {
+  fencePath,
+  HOST_NAMES,
+  hostRoot,
+  MACHINE_NAMES,
+  namespaceName,
+  stageNames,
+  stagesFolder,
+  type HostName,
+  type MachineName,
+  type StageNames,
+} from './names.js';
+import { Namespace } from './namespace.js';
+import { StorageHost } from './storage-host.js';
+import { topologyBatches } from './topology.js';
+
+const KEMARI = resolve(import.meta.dirname, '../cli/kemari.js');
+const KEY_BYTES = 32;
+
+/** Who a stage belongs to: a process, whose end ends it, or nobody (it stays until `down`). */
+interface StageRecord {
+  readonly ownerPid: number | undefined;
+  /** When the owner started (proc(5), stat field 22): a pid is used again. */
+  readonly ownerStart: string | undefined;
+}
+
+/**
+ * Two hosts, their storage and a client of their guests on one machine: five network namespaces. Each host has its own
+ * root directory; both have the same key.
+ */
+export class TwoHosts {
+  readonly names: StageNames;
+  readonly machines: Readonly<Record<MachineName, Namespace>>;
+  readonly cables: Cables;
+  readonly storage: StorageHost;
+
+  private constructor(names: StageNames) {
+    this.names = names;
+    const machine = (name: MachineName): Namespace => new Namespace(namespaceName(names, name));
+    this.machines = {
+      A: machine('A'),
+      B: machine('B'),
+      client: machine('client'),
+      storage: machine('storage'),
+      switch: machine('switch'),
+    };
+    this.cables = new Cables(this.machines);
+    this.storage = new StorageHost(this.machines.storage, names.disks);
+  }
+
+  /**
+   * Builds a stage. `owned`: it is of this process only, and whoever builds one later removes it once this process is gone,
+   * however that ended. When building fails nothing is left.
+   *
+   * Errors: `KEMARI_STAGE`, `KEMARI_STAGE_NAME`, `KEMARI_STAGE_EXISTS` (with this name, by a process that lives or nobody).
+   */
+  static async up(name: string, options: { readonly owned: boolean }): Promise<TwoHosts> {
+    await removeOrphans();
+    const stage = new TwoHosts(stageNames(name));
+    claim(stage.names, options.owned);
+    try {
+      await stage.#build();
+      return stage;
+    } catch (error) {
+      await stage.down().catch((second: unknown) => {
+        throw new AggregateError([error, second], `${messageOf(error)}; and taking it down: ${messageOf(second)}`);
+      });
+      throw error;
+    }
+  }
+
+  /** A stage that is up, made by whomever. Errors: `KEMARI_STAGE_NAME`, `KEMARI_STAGE_MISSING`. */
+  static open(name: string): TwoHosts {
+    const stage = new TwoHosts(stageNames(name));
+    if (MACHINE_NAMES.every((machine) => stage.machines[machine].exists)) return stage;
+    throw new KemariError('KEMARI_STAGE_MISSING', `two hosts "${name}" are not up; "hack/two-hosts up" makes them`);
+  }
+
+  /** Ends everything inside and removes every trace, also of a run that was killed. Idempotent. */
+  static async down(name: string): Promise<void> {
+    await new TwoHosts(stageNames(name)).down();
+  }
+
+  root(host: HostName): string {
+    return hostRoot(this.names, host);
+  }
+
+  /** The command that `--fence-cmd` of the other host takes. */
+  fenceCommand(host: HostName): string {
+    return fencePath(this.names, host);
+  }
+
+  /** What a program on this machine finds in its environment: on a host, its root, the key and `kemari`. */
+  environment(machine: MachineName): Record<string, string> {
+    const path = `${this.names.bin}:${process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin'}`;
+    if (machine !== 'A' && machine !== 'B') return { PATH: path };
+    return { PATH: path, KEMARI_ROOT: this.root(machine), KEMARI_KEY_FILE: this.names.key };
+  }
+
+  /**
+   * A host's power and cables are pulled: all of its processes get SIGKILL and its links go down, in this order.
+   * Returns when the first signal was sent, in milliseconds of Unix time.
+   */
+  async crash(host: HostName): Promise<number> {
+    const atMs = performance.timeOrigin + performance.now();
+    this.machines[host].killNow();
+    await this.cables.unplug(host);
+    await this.machines[host].killAll();
+    return atMs;
+  }
+
+  /** Runs the fence as the other host would. Errors: `KEMARI_STAGE` with what it could not verify. */
+  async fence(host: HostName): Promise<string> {
+    try {
+      return (await execa(this.fenceCommand(host), { stdin: 'ignore' })).stdout;
+    } catch (error) {
+      throw new KemariError('KEMARI_STAGE', messageOf(error), { cause: error });
+    }
+  }
+
+  async down(): Promise<void> {
+    for (const machine of MACHINE_NAMES) await this.machines[machine].remove();
+    await rm(this.names.disks, { recursive: true, force: true });
+    await rm(this.names.directory, { recursive: true, force: true });
+  }
+
+  async #build(): Promise<void> {
+    const { names, machines } = this;
+    await mkdir(names.bin, { recursive: true });
+    for (const host of HOST_NAMES) {
+      await mkdir(hostRoot(names, host), { mode: 0o700 });
+      await writeFence(names, host);
+    }
+    await writeFile(names.key, `${randomBytes(KEY_BYTES).toString('hex')}\n`, { mode: 0o600 });
+    await writeFile(join(names.bin, 'kemari'), `#!/bin/sh\nexec '${process.execPath}' '${KEMARI}' "$@"\n`, {
+      mode: 0o755,
+    });
+    for (const machine of MACHINE_NAMES) await machines[machine].add();
+    for (const [machine, lines] of topologyBatches((name) => machines[name].name)) await machines[machine].ip(lines);
+  }
+}
+
+/** Takes the name, by a folder that one can make only once. */
+function claim(names: StageNames, owned: boolean): void {
+  mkdirSync(stagesFolder(), { recursive: true });
+  try {
+    mkdirSync(names.directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    throw new KemariError(
+      'KEMARI_STAGE_EXISTS',
+      `two hosts "${names.name}" are there already; take another --name, or "hack/two-hosts down --name ${names.name}"`,
+    );
+  }
+  const record: StageRecord = {
+    ownerPid: owned ? process.pid : undefined,
+    ownerStart: owned ? startOf(process.pid) : undefined,
+  };
+  writeFileSync(names.record, JSON.stringify(record));
+}
+
+/** Removes the stages whose owner is gone. */
+async function removeOrphans(): Promise<void> {
+  for (const name of stagesInUse()) {
+    const { ownerPid, ownerStart } = readRecord(stageNames(name));
+    if (ownerPid !== undefined && startOf(ownerPid) !== ownerStart) await TwoHosts.down(name);
+  }
+}
+
+/** The names of all stages on this machine. */
+export function stagesInUse(): string[] {
+  try {
+    return readdirSync(stagesFolder());
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** A stage without a record is being made or removed by someone, or by one who was killed then: `down` removes it. */
+function readRecord(names: StageNames): StageRecord {
+  try {
+    return JSON.parse(readFileSync(names.record, 'utf8')) as StageRecord;
+  } catch {
+    return { ownerPid: undefined, ownerStart: undefined };
+  }
+}
+
+/** When a process started, in clock ticks after boot; undefined when there is none. The name in field 2 may hold spaces. */
+function startOf(pid: number): string | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}

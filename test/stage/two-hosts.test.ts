@@ -1,0 +1,168 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync } from 'node:fs';
+import test from 'ava';
+import { execa } from 'execa';
+import { waitUntil } from '../../src/base/deadline.js';
+import type { MachineName } from '../../src/stage/names.js';
+import { HOST_ADDRESSES } from '../../src/stage/topology.js';
+import { TwoHosts } from '../../src/stage/two-hosts.js';
+
+const missing = process.getuid?.() === 0 ? '' : ' [needs root]';
+const staged = missing === '' ? test.serial : test.serial.skip;
+
+const MAIN = new URL('../../src/stage/main.js', import.meta.url).pathname;
+const TIMEOUT_MS = 10_000;
+
+/** Prints a line for each datagram that arrives. */
+const LISTENER = `
+const socket = require('node:dgram').createSocket('udp4');
+socket.on('message', (text) => console.log(String(text)));
+socket.bind(7000, () => console.log('bound'));`;
+
+/** Sends one datagram: ADDRESS TEXT. */
+const SENDER = `
+const [address, text] = process.argv.slice(1);
+const socket = require('node:dgram').createSocket('udp4');
+socket.send(text, 7000, address, () => socket.close());`;
+
+async function withStage(name: string, body: (stage: TwoHosts) => Promise<void>): Promise<void> {
+  const stage = await TwoHosts.up(name, { owned: true });
+  try {
+    await body(stage);
+  } finally {
+    await stage.down();
+  }
+}
+
+/** A machine that hears datagrams, and what it has heard. */
+async function listenOn(stage: TwoHosts, machine: MachineName): Promise<string[]> {
+  const [program, ...args] = stage.machines[machine].command([process.execPath, '-e', LISTENER]);
+  const heard: string[] = [];
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  child.stdout.on('data', (chunk: Buffer) => heard.push(...chunk.toString().trim().split('\n')));
+  await once(child.stdout, 'data');
+  return heard;
+}
+
+async function say(stage: TwoHosts, from: MachineName, address: string, text: string): Promise<void> {
+  await stage.machines[from].run([process.execPath, '-e', SENDER, address, text]);
+}
+
+function hears(heard: readonly string[], text: string): Promise<boolean> {
+  return waitUntil(() => heard.includes(text), { timeoutMs: TIMEOUT_MS });
+}
+
+const namespacesOf = (name: string): string[] =>
+  existsSync('/run/netns') ? readdirSync('/run/netns').filter((entry) => entry.startsWith(`kemari.${name}.`)) : [];
+
+staged(`a cut cable loses what it is told to lose, and heals${missing}`, async (t) => {
+  await withStage('test-cut', async (stage) => {
+    const a = await listenOn(stage, 'A');
+    const b = await listenOn(stage, 'B');
+    await say(stage, 'A', HOST_ADDRESSES.B.sync, 'before');
+    t.true(await hears(b, 'before'));
+    await stage.cables.cut('sync', 'A');
+    t.is((await stage.cables.faults()).sync, 'nothing arrives at B');
+    await say(stage, 'A', HOST_ADDRESSES.B.sync, 'lost');
+    // B's own words pass, those of A on another network too: so the lost one would have been there by now.
+    await say(stage, 'B', HOST_ADDRESSES.A.sync, 'answer');
+    await say(stage, 'A', HOST_ADDRESSES.B.client, 'detour');
+    t.true(await hears(a, 'answer'));
+    t.true(await hears(b, 'detour'));
+    t.false(b.includes('lost'));
+    await stage.cables.cut('A');
+    t.is((await stage.cables.faults()).sync, 'cut');
+    await stage.cables.heal();
+    await say(stage, 'A', HOST_ADDRESSES.B.sync, 'healed');
+    t.true(await hears(b, 'healed'));
+  });
+});
+
+staged(`a shaped cable is as slow as it was told to be${missing}`, async (t) => {
+  await withStage('test-shape', async (stage) => {
+    await stage.cables.shape('sync', '10mbit');
+    for (const host of ['A', 'B'] as const) {
+      t.regex(await stage.machines[host].run(['tc', 'qdisc', 'show', 'dev', 'sync']), /tbf .* rate 10Mbit/);
+    }
+    await stage.cables.shape('sync', undefined);
+    t.notRegex(await stage.machines.A.run(['tc', 'qdisc', 'show', 'dev', 'sync']), /tbf/);
+  });
+});
+
+staged(
+  `a fence ends a host's processes, links and connections with storage, and only that host's${missing}`,
+  async (t) => {
+    await withStage('test-fence', async (stage) => {
+      await stage.storage.serve([await stage.storage.emptyImage('disk', 1 << 20)]);
+      await listenOn(stage, 'A');
+      const b = await listenOn(stage, 'B');
+      for (const host of ['A', 'B'] as const) {
+        const connected = ['bash', '-c', 'exec 3<>/dev/tcp/10.79.0.3/10809; cat <&3'];
+        const [program, ...args] = stage.machines[host].command(connected);
+        spawn(program, args, { stdio: 'ignore' });
+      }
+      const served = async (): Promise<number> =>
+        (await stage.machines.storage.run(['ss', '-Htn', 'src :10809'])).split('\n').filter(Boolean).length;
+      t.true(await waitUntil(async () => (await served()) === 2, { timeoutMs: TIMEOUT_MS }));
+      t.true(stage.machines.A.pids().length > 0);
+      t.regex(await stage.fence('A'), /no process, no link, no connection/);
+      t.deepEqual(stage.machines.A.pids(), []);
+      t.is((await stage.cables.faults())['storage-A'], 'unplugged');
+      t.is((await stage.cables.faults())['storage-B'], '');
+      t.is(await served(), 1);
+      await say(stage, 'client', HOST_ADDRESSES.B.client, 'still here');
+      t.true(await hears(b, 'still here'));
+    });
+  },
+);
+
+staged(`stages stand side by side, and each leaves nothing${missing}`, async (t) => {
+  await withStage('test-one', async () => {
+    await withStage('test-two', async (two) => {
+      t.is(namespacesOf('test-one').length, namespacesOf('test-two').length);
+      await t.throwsAsync(TwoHosts.up('test-one', { owned: true }), { code: 'KEMARI_STAGE_EXISTS' });
+      await listenOn(two, 'B');
+    });
+    t.deepEqual(namespacesOf('test-two'), []);
+    t.false(existsSync('/run/kemari-two-hosts/test-two'));
+  });
+  t.deepEqual(namespacesOf('test-one'), []);
+});
+
+staged(`what a killed process owned is removed by the next that builds a stage${missing}`, async (t) => {
+  const program = `import { TwoHosts } from '${new URL('../../src/stage/two-hosts.js', import.meta.url).href}';
+    await TwoHosts.up('test-killed', { owned: true }); console.log('up'); setInterval(() => undefined, 1000);`;
+  const owner = spawn(process.execPath, ['--input-type=module', '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(owner.stdout, 'data');
+  t.not(namespacesOf('test-killed').length, 0);
+  owner.kill('SIGKILL');
+  await once(owner, 'exit');
+  await withStage('test-after', () => Promise.resolve());
+  t.deepEqual(namespacesOf('test-killed'), []);
+});
+
+staged(
+  `hack/two-hosts: up is idempotent, exec runs there and says its exit code, down removes all${missing}`,
+  async (t) => {
+    const twoHosts = async (...args: string[]) =>
+      execa(process.execPath, [MAIN, '--name', 'test-cli', ...args], { reject: false, stdin: 'ignore' });
+    try {
+      t.is((await twoHosts('up')).exitCode, 0);
+      t.regex((await twoHosts('up')).stdout, /already/);
+      const { stdout, exitCode } = await twoHosts('exec', 'a', 'sh', '-c', 'echo $KEMARI_ROOT; exit 7');
+      t.deepEqual([stdout, exitCode], ['/run/kemari-two-hosts/test-cli/A', 7]);
+      const wrong = await twoHosts('cut', 'moon');
+      t.regex(wrong.stderr, /no cable of two hosts: "moon"; expected one of client-A/);
+      t.is(wrong.exitCode, 2);
+      const status = JSON.parse((await twoHosts('status', '--json')).stdout) as { links: unknown[] };
+      t.is(status.links.length, 5);
+    } finally {
+      t.is((await twoHosts('down')).exitCode, 0);
+    }
+    t.deepEqual(namespacesOf('test-cli'), []);
+    t.regex((await twoHosts('status')).stderr, /are not up/);
+  },
+);
