@@ -22,13 +22,77 @@ class GateObject : public Napi::ObjectWrap<GateObject> {
         env, "OutputGate",
         {InstanceMethod("close", &GateObject::close), InstanceMethod("open", &GateObject::open),
          InstanceMethod("release", &GateObject::release), InstanceMethod("counters", &GateObject::counters),
+         InstanceMethod("cut", &GateObject::cut), InstanceMethod("setHeldListener", &GateObject::set_held_listener),
+         InstanceMethod("requireLease", &GateObject::require_lease),
+         InstanceMethod("renewLease", &GateObject::renew_lease),
+         InstanceAccessor("hasLease", &GateObject::has_lease, nullptr),
          InstanceAccessor("isOpen", &GateObject::is_open, nullptr),
          InstanceAccessor("lastSequence", &GateObject::last_sequence, nullptr)});
+  }
+
+  ~GateObject() override {
+    if (held_) gate_->set_held_listener({});
   }
 
   const std::shared_ptr<OutputGate>& gate() const noexcept { return gate_; }
 
  private:
+  struct Held {
+    HeldOutput output;
+    uint64_t sequence;
+  };
+
+  Napi::Value cut(const Napi::CallbackInfo& info) { return Napi::BigInt::New(info.Env(), gate_->cut()); }
+
+  // setHeldListener(listener | undefined). It does not keep the process alive: the devices do.
+  Napi::Value set_held_listener(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] {
+      if (!info[0].IsFunction() && !info[0].IsUndefined()) {
+        fail("KEMARI_ARGUMENT", "setHeldListener needs a function, or undefined");
+      }
+      gate_->set_held_listener({});
+      if (held_) held_.Release();
+      held_ = {};
+      if (info[0].IsUndefined()) return info.Env().Undefined();
+      // Two may be under way, one of each kind, and two more of a cut that came meanwhile.
+      constexpr size_t kUnlimited = 0;
+      held_ =
+          Napi::ThreadSafeFunction::New(info.Env(), info[0].As<Napi::Function>(), "kemari held output", kUnlimited, 1);
+      held_.Unref(info.Env());
+      gate_->set_held_listener([function = held_](HeldOutput output, uint64_t sequence) {
+        auto* held = new Held{output, sequence};
+        const napi_status status =
+            function.NonBlockingCall(held, [](Napi::Env env, Napi::Function listener, Held* raw) {
+              const std::unique_ptr<Held> owned(raw);
+              Napi::Object event = Napi::Object::New(env);
+              event.Set("output", owned->output == HeldOutput::kConsole ? "console" : "request");
+              event.Set("sequence", Napi::BigInt::New(env, owned->sequence));
+              listener.Call({event});
+            });
+        if (status != napi_ok) delete held;  // the environment is going
+      });
+      return info.Env().Undefined();
+    });
+  }
+
+  Napi::Value require_lease(const Napi::CallbackInfo& info) {
+    gate_->require_lease(info[0].ToBoolean().Value());
+    return info.Env().Undefined();
+  }
+
+  Napi::Value renew_lease(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] {
+      bool lossless = false;
+      int64_t until = 0;
+      if (info[0].IsBigInt()) until = info[0].As<Napi::BigInt>().Int64Value(&lossless);
+      if (!lossless) fail("KEMARI_ARGUMENT", "renewLease needs a bigint, nanoseconds of CLOCK_BOOTTIME");
+      gate_->renew_lease(until);
+      return info.Env().Undefined();
+    });
+  }
+
+  Napi::Value has_lease(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), gate_->has_lease()); }
+
   Napi::Value close(const Napi::CallbackInfo& info) {
     gate_->close();
     return info.Env().Undefined();
@@ -68,6 +132,7 @@ class GateObject : public Napi::ObjectWrap<GateObject> {
   }
 
   std::shared_ptr<OutputGate> gate_;
+  Napi::ThreadSafeFunction held_;  // empty: nobody listens
 };
 
 }  // namespace

@@ -1,6 +1,25 @@
 #include "napi_ring_device.h"
 
+#include "error.h"
+#include "ring/disk/napi_disk.h"
+#include "ring/net/napi_nic.h"
+
 namespace kemari {
+
+std::span<const uint8_t> bytes_argument(const Napi::Value& value) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    fail("KEMARI_ARGUMENT", "a Buffer is expected");
+  }
+  const auto bytes = value.As<Napi::Uint8Array>();
+  return {bytes.Data(), bytes.ByteLength()};
+}
+
+std::shared_ptr<RingDevice> ring_device_value(const Napi::Value& value) {
+  std::shared_ptr<RingDevice> device = disk_value(value);
+  if (device == nullptr) device = nic_value(value);
+  if (device == nullptr) fail("KEMARI_ARGUMENT", "a Disk or a Nic is expected");
+  return device;
+}
 
 DeviceHandle::DeviceHandle(std::shared_ptr<RingDevice> device, std::shared_ptr<EventChannel> events)
     : device_(std::move(device)), events_(std::move(events)) {}

@@ -5,6 +5,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +25,7 @@ class DeviceHandle {
   ~DeviceHandle();  // stops the device
 
   RingDevice& device() noexcept { return *device_; }
+  const std::shared_ptr<RingDevice>& shared_device() const noexcept { return device_; }
   // A promise for the end of the device's thread; the same work once however often it is called.
   static Napi::Promise close(Napi::Env env, std::shared_ptr<DeviceHandle> handle);
   Napi::Array pending(Napi::Env env);
@@ -42,10 +44,25 @@ struct CommonOptions {
 };
 CommonOptions common_options(Napi::Env env, const Napi::Object& options);
 
+// The bytes of a Buffer or Uint8Array argument, which stay JavaScript's. Throws KEMARI_ARGUMENT.
+std::span<const uint8_t> bytes_argument(const Napi::Value& value);
+
+// The device behind a Disk or Nic of JavaScript, shared. Throws KEMARI_ARGUMENT for anything else, KEMARI_RING_STATE is
+// what it answers itself once it was closed.
+std::shared_ptr<RingDevice> ring_device_value(const Napi::Value& value);
+
 template <typename Self>
 class RingDeviceObject : public Napi::ObjectWrap<Self> {
  public:
-  explicit RingDeviceObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Self>(info) {}
+  explicit RingDeviceObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Self>(info) {
+    info.This().As<Napi::Object>().TypeTag(&Self::kTag);
+  }
+
+  // nullptr when `value` is no object of this class.
+  static std::shared_ptr<RingDevice> device_of(const Napi::Value& value) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&Self::kTag)) return nullptr;
+    return Self::Unwrap(value.As<Napi::Object>())->handle_->shared_device();
+  }
 
  protected:
   using Wrap = Napi::ObjectWrap<Self>;
@@ -64,6 +81,8 @@ class RingDeviceObject : public Napi::ObjectWrap<Self> {
     own.push_back(Wrap::InstanceMethod("setSuspendOnStop", &Self::set_suspend_on_stop));
     own.push_back(Wrap::InstanceMethod("freezeHeld", &Self::freeze_held));
     own.push_back(Wrap::InstanceMethod("pending", &Self::pending));
+    own.push_back(Wrap::InstanceMethod("cut", &Self::cut));
+    own.push_back(Wrap::InstanceMethod("restore", &Self::restore));
     exports.Set(name, Wrap::DefineClass(env, name, own));
   }
 
@@ -81,6 +100,18 @@ class RingDeviceObject : public Napi::ObjectWrap<Self> {
     return info.Env().Undefined();
   }
   Napi::Value pending(const Napi::CallbackInfo& info) { return handle_->pending(info.Env()); }
+  Napi::Value cut(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] {
+      const std::vector<uint8_t> bytes = handle_->device().cut();
+      return Napi::Buffer<uint8_t>::Copy(info.Env(), bytes.data(), bytes.size());
+    });
+  }
+  Napi::Value restore(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] {
+      handle_->device().restore(bytes_argument(info[0]));
+      return info.Env().Undefined();
+    });
+  }
 
  private:
   std::shared_ptr<DeviceHandle> handle_;

@@ -1,5 +1,7 @@
 #include "ring/output_gate.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -9,6 +11,40 @@
 #include "memory/dirty_bitmap.h"
 
 namespace kemari {
+
+namespace {
+
+int64_t boottime_ns() noexcept {
+  // Not the coarse clock: it lags by up to a tick, during which the lease would seem to hold.
+  timespec now;
+  KEMARI_ASSERT(::clock_gettime(CLOCK_BOOTTIME, &now) == 0);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+HeldOutput output_of(OutboundKind kind) noexcept {
+  return kind == OutboundKind::kConsole ? HeldOutput::kConsole : HeldOutput::kRequest;
+}
+
+}  // namespace
+
+void freeze_bytes(Outbound& request, std::span<const iovec> pieces) {
+  size_t total = 0;
+  for (const iovec& piece : pieces) total += piece.iov_len;
+  if (total != 0) {
+    const size_t rounded = (total + kPageBytes - 1) / kPageBytes * kPageBytes;
+    request.frozen.reset(static_cast<uint8_t*>(std::aligned_alloc(kPageBytes, rounded)));
+    if (request.frozen == nullptr) throw std::bad_alloc();
+    size_t at = 0;
+    for (const iovec& piece : pieces) {
+      std::memcpy(request.frozen.get() + at, piece.iov_base, piece.iov_len);
+      at += piece.iov_len;
+    }
+  }
+  request.frozen_bytes = total;
+  request.is_frozen = true;
+}
+
+// --- a lane ---------------------------------------------------------------------------------------------------------
 
 GateLane::GateLane(std::shared_ptr<OutputGate> gate, std::function<void()> wake)
     : gate_(std::move(gate)), wake_(std::move(wake)) {
@@ -22,23 +58,27 @@ GateLane::~GateLane() {
 }
 
 bool GateLane::admit(Outbound& request) {
+  request.counted_bytes = 0;
+  for (const iovec& piece : request.bytes) request.counted_bytes += piece.iov_len;
+  outstanding_bytes_ += request.counted_bytes;
   // The number first, then the question: whoever closes the gate and then reads last_sequence() covers all that passed.
   request.sequence = gate_->last_.fetch_add(1) + 1;
-  if (first_ == held_.size() && gate_->is_open()) {
+  if (first_ == held_.size() && gate_->is_open() && gate_->lease_holds()) {
     gate_->passed_.fetch_add(1, std::memory_order_relaxed);
     return true;
   }
   held_.push_back(&request);
   gate_->held_.fetch_add(1, std::memory_order_relaxed);
-  // Opened between the question and the hold: nobody would wake this lane again.
-  if (gate_->may_leave(request.sequence)) wake_();
+  // Opened, or the lease renewed, between the question and the hold: nobody would wake this lane again.
+  if (gate_->was_released(request.sequence) && gate_->lease_holds()) wake_();
+  gate_->tell_held(request);
   return false;
 }
 
 Outbound* GateLane::next_released() {
   if (first_ == held_.size()) return nullptr;
   Outbound* request = held_[first_];
-  if (!gate_->may_leave(request->sequence)) return nullptr;
+  if (!gate_->was_released(request->sequence) || !gate_->lease_holds()) return nullptr;
   first_++;
   if (first_ == held_.size()) {
     held_.clear();
@@ -51,23 +91,23 @@ Outbound* GateLane::next_released() {
   return request;
 }
 
+bool GateLane::may_submit() {
+  return gate_->lease_holds();
+}
+
+void GateLane::done(Outbound& request) noexcept {
+  KEMARI_ASSERT(request.counted_bytes <= outstanding_bytes_);
+  outstanding_bytes_ -= std::exchange(request.counted_bytes, 0);
+  request.frozen.reset();
+  request.frozen_bytes = 0;
+  request.is_frozen = false;
+}
+
 void GateLane::freeze() {
   for (Outbound* request : held()) {
     if (request->is_frozen) continue;
-    size_t total = 0;
-    for (const iovec& piece : request->bytes) total += piece.iov_len;
-    if (total != 0) {
-      const size_t rounded = (total + kPageBytes - 1) / kPageBytes * kPageBytes;
-      request->frozen.reset(static_cast<uint8_t*>(std::aligned_alloc(kPageBytes, rounded)));
-      if (request->frozen == nullptr) throw std::bad_alloc();
-      size_t at = 0;
-      for (const iovec& piece : request->bytes) {
-        std::memcpy(request->frozen.get() + at, piece.iov_base, piece.iov_len);
-        at += piece.iov_len;
-      }
-      request->bytes.assign(1, iovec{request->frozen.get(), total});
-    }
-    request->is_frozen = true;
+    freeze_bytes(*request, request->bytes);
+    if (request->frozen_bytes != 0) request->bytes.assign(1, iovec{request->frozen.get(), request->frozen_bytes});
   }
 }
 
@@ -75,13 +115,16 @@ void GateLane::drop(Outbound& request) {
   const auto found = std::find(held_.begin() + static_cast<ptrdiff_t>(first_), held_.end(), &request);
   KEMARI_ASSERT(found != held_.end());
   held_.erase(found);
+  done(request);
 }
 
 std::span<Outbound* const> GateLane::held() const noexcept {
   return std::span(held_).subspan(first_);
 }
 
-bool OutputGate::may_leave(uint64_t sequence) const noexcept {
+// --- the gate -------------------------------------------------------------------------------------------------------
+
+bool OutputGate::was_released(uint64_t sequence) const noexcept {
   return sequence <= released_through_.load() || open_.load();
 }
 
@@ -104,6 +147,57 @@ void OutputGate::wake_lanes() {
   // Under the lock, so that no lane goes while it is woken.
   const std::lock_guard lock(lanes_mutex_);
   for (GateLane* lane : lanes_) lane->wake_();
+}
+
+uint64_t OutputGate::cut() noexcept {
+  uint64_t through;
+  do {
+    through = last_.load();
+    for (auto& armed_from : armed_from_) armed_from.store(through + 1);
+    // A request that took its number in between may have looked before this was armed: the cut covers it, too.
+  } while (last_.load() != through);
+  return through;
+}
+
+void OutputGate::tell_held(const Outbound& request) {
+  const HeldOutput output = output_of(request.kind);
+  std::atomic<uint64_t>& armed_from = armed_from_[static_cast<size_t>(output) - 1];
+  uint64_t from = armed_from.load();
+  // A cut that comes in between arms it anew: the exchange then fails, and this request may be one of the cut's.
+  while (request.sequence >= from) {
+    if (!armed_from.compare_exchange_weak(from, kNobodyArmed)) continue;
+    const std::lock_guard lock(listener_mutex_);
+    if (listener_) listener_(output, request.sequence);
+    return;
+  }
+}
+
+void OutputGate::set_held_listener(HeldListener listener) {
+  const std::lock_guard lock(listener_mutex_);
+  listener_ = std::move(listener);
+  cut();
+}
+
+void OutputGate::require_lease(bool required) {
+  lease_required_.store(required);
+  wake_lanes();
+}
+
+void OutputGate::renew_lease(int64_t until_boottime_ns) {
+  int64_t until = lease_until_ns_.load();
+  while (until < until_boottime_ns && !lease_until_ns_.compare_exchange_weak(until, until_boottime_ns)) continue;
+  if (lease_awaited_.exchange(false)) wake_lanes();
+}
+
+bool OutputGate::has_lease() const noexcept {
+  return !lease_required_.load() || boottime_ns() < lease_until_ns_.load();
+}
+
+// Whoever finds the lease over is woken by the renewal that comes after: it looks again, for one that came meanwhile.
+bool OutputGate::lease_holds() noexcept {
+  if (has_lease()) return true;
+  lease_awaited_.store(true);
+  return has_lease();
 }
 
 OutputGate::Counters OutputGate::counters() const noexcept {

@@ -4,6 +4,7 @@
 
 #include <sys/uio.h>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -40,8 +41,14 @@ struct Outbound {
   uint64_t sequence = 0;     // domain-wide order, from 1; given by admit()
   std::vector<iovec> bytes;  // what leaves; points into guest memory until frozen
   AlignedBytes frozen;       // the bytes of the cut, once freeze() has copied them; `bytes` then is one piece of it
+  size_t frozen_bytes = 0;
   bool is_frozen = false;
+  uint64_t counted_bytes = 0;  // the lane's own: what this request adds to outstanding_bytes()
 };
+
+// Copies what `pieces` hold into memory of ours, which are the bytes of `request` from then on. `request.bytes` stays
+// as it is.
+void freeze_bytes(Outbound& request, std::span<const iovec> pieces);
 
 class OutputGate;
 
@@ -49,6 +56,10 @@ class OutputGate;
 // thread's lane can be read and frozen by whoever holds that lock.
 class GateLane {
  public:
+  // What a lane's device may have in its hands, held or on its way out, before it takes more from the guest: bounds
+  // what a cut copies. One request more may be added to it.
+  static constexpr uint64_t kMaxOutstandingBytes = 64ull << 20;
+
   // `wake` makes the ring thread drain the lane with next_released(). It is called from other threads, must not block
   // and must not call the gate; it is never called after the destructor returned.
   GateLane(std::shared_ptr<OutputGate> gate, std::function<void()> wake);
@@ -60,15 +71,23 @@ class GateLane {
   // that came before something held (FIFO within a lane).
   bool admit(Outbound& request);
 
-  // The oldest held request that may leave now, removed from the lane, or nullptr. Asserts the law: open, or its
-  // sequence was released.
+  // The oldest held request that may leave now, removed from the lane, or nullptr. The law: open, or its sequence was
+  // released; and the lease, where one is required, is valid at this moment.
   Outbound* next_released();
+
+  // Whether what passed already may be given to the host now: for requests that had to wait on their way out. Where the
+  // lease has ended the lane is woken by the next renewal.
+  bool may_submit();
+
+  // An admitted request has left and is answered: its bytes are not needed any more.
+  void done(Outbound& request) noexcept;
+  bool is_full() const noexcept { return outstanding_bytes_ >= kMaxOutstandingBytes; }
 
   // At a cut: copies the bytes of every held request that is not frozen yet. Their bytes are those of the cut from now
   // on.
   void freeze();
 
-  // Forgets a held request (device reset: the guest took it back). It never leaves.
+  // Forgets a held request (device reset: the guest took it back). It never leaves; it is done().
   void drop(Outbound& request);
 
   // Oldest first, by sequence.
@@ -80,12 +99,19 @@ class GateLane {
   std::function<void()> wake_;
   std::vector<Outbound*> held_;
   size_t first_ = 0;  // held_[0, first_) has left already
+  uint64_t outstanding_bytes_ = 0;
 };
+
+// What was held, to whoever decides about epochs: console bytes do not trigger one by themselves.
+enum class HeldOutput : uint8_t { kRequest = 1, kConsole = 2 };
 
 // One a domain. Open: every request passes. Closed: every request is held until release() names its sequence. All
 // methods may be called from any thread.
 class OutputGate {
  public:
+  // Called on a ring thread, under its device's lock: must not block, nor call the gate.
+  using HeldListener = std::function<void(HeldOutput output, uint64_t sequence)>;
+
   struct Counters {
     uint64_t passed;    // never held
     uint64_t held;      // ever held
@@ -100,11 +126,30 @@ class OutputGate {
   void release(uint64_t through_sequence);
   // The newest sequence given out so far; what a cut covers.
   uint64_t last_sequence() const noexcept { return last_.load(); }
+
+  // At a cut, before the devices are cut: the newest sequence, which the cut covers. What is held with a later one is
+  // told to the listener: the first request and the first console bytes, nothing more until the next cut.
+  uint64_t cut() noexcept;
+  // Nothing of before is told. An empty function: nobody listens. Returns when the old one is not running any more.
+  void set_held_listener(HeldListener listener);
+
+  // With a lease required nothing leaves, gate open or closed, unless the lease is valid: CLOCK_BOOTTIME, in
+  // nanoseconds, is below what renew_lease() said last. A renewal never shortens a lease. What was released meanwhile
+  // leaves after the next renewal.
+  void require_lease(bool required);
+  void renew_lease(int64_t until_boottime_ns);
+  // Whether something could leave now; true where none is required.
+  bool has_lease() const noexcept;
+
   Counters counters() const noexcept;
 
  private:
   friend class GateLane;
-  bool may_leave(uint64_t sequence) const noexcept;
+  static constexpr uint64_t kNobodyArmed = UINT64_MAX;
+
+  bool was_released(uint64_t sequence) const noexcept;
+  bool lease_holds() noexcept;
+  void tell_held(const Outbound& request);
   void wake_lanes();
 
   std::atomic<bool> open_{true};
@@ -113,6 +158,13 @@ class OutputGate {
   std::atomic<uint64_t> passed_{0};
   std::atomic<uint64_t> held_{0};
   std::atomic<uint64_t> released_{0};
+  // The lowest sequence that is told to the listener, or kNobodyArmed, by HeldOutput - 1.
+  std::array<std::atomic<uint64_t>, 2> armed_from_{kNobodyArmed, kNobodyArmed};
+  std::mutex listener_mutex_;
+  HeldListener listener_;
+  std::atomic<bool> lease_required_{false};
+  std::atomic<int64_t> lease_until_ns_{INT64_MIN};
+  std::atomic<bool> lease_awaited_{false};  // somebody found it over since the last renewal
   std::mutex lanes_mutex_;
   std::vector<GateLane*> lanes_;
 };

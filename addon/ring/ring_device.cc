@@ -79,6 +79,17 @@ void RingDevice::freeze_held() {
   if (lane_) lane_->freeze();
 }
 
+std::vector<uint8_t> RingDevice::cut() {
+  const std::unique_lock lock = park();
+  fail("KEMARI_RING_STATE", name_ + ": no cut yet");
+}
+
+void RingDevice::restore(std::span<const uint8_t> bytes) {
+  const std::unique_lock lock = park();
+  (void)bytes;
+  fail("KEMARI_RING_STATE", name_ + ": no restore yet");
+}
+
 std::vector<PendingRequest> RingDevice::pending() {
   const std::unique_lock lock = park();
   std::vector<PendingRequest> requests;

@@ -78,6 +78,16 @@ class RingDevice {
 
   // Copies the bytes of all that is held (a cut). Parks the thread.
   void freeze_held();
+  // The device's part of a checkpoint: of each queue its place and the requests that were popped and whose completion
+  // the guest has not seen, with the bytes that leave or have left (ring/ring_state.h has the layout). The machine
+  // stands still and the queues are suspended, else KEMARI_RING_STATE. In this order: OutputGate::cut(), then this for
+  // every device, then DirtyBitmap::take(), then the copying of pages: what completes afterwards is pending here and
+  // submitted again by the standby, whatever its pages hold. Parks the thread.
+  std::vector<uint8_t> cut();
+  // Takes over what cut() gave on another host, before any queue starts. A queue that then starts where it was cut
+  // publishes what was completed and submits again what was not, in the old order and with the bytes of the cut. The
+  // bytes are a peer's: throws KEMARI_RING_STATE for whatever is wrong with them. Parks the thread.
+  void restore(std::span<const uint8_t> bytes);
   // Popped and not completed, per queue, oldest first. Parks the thread.
   std::vector<PendingRequest> pending();
 

@@ -1,4 +1,5 @@
 import type { DomainConfig } from '../model/domain-config.js';
+import type { MachineDescription } from '../model/machine-description.js';
 
 /** What kemari needs of any hypervisor: to start one machine for a domain and to drive it. */
 export interface Hypervisor {
@@ -20,6 +21,10 @@ export interface MachineOptions {
   readonly cacheDirectory: string;
   /** A folder of this domain, for what must have a name in the file system while the machine starts. */
   readonly privateDirectory: string;
+  /** Guest RAM: a file of createRam with `config.memoryBytes`; it stays the caller's. undefined: the machine makes its own. */
+  readonly ramFd?: number | undefined;
+  /** The machine waits for another's state (`Machine.load`) instead of standing before its first instruction. */
+  readonly incoming?: boolean | undefined;
   /** Gives the start up: the promise is then rejected with `KEMARI_INTERRUPTED`. Of no effect once the machine is up. */
   readonly signal: AbortSignal;
   /** Called for what the machine does by itself, in order; never after `exited`; `exited` comes also when the start fails. */
@@ -71,6 +76,19 @@ export interface Machine {
   reset(): Promise<void>;
   /** Fulfilled when the process is gone. Idempotent. */
   kill(): Promise<void>;
+  /**
+   * A second QMP monitor of the machine, for whoever captures: the connected descriptor, on which nothing was read or said
+   * yet. It belongs to the caller, who may take it once.
+   */
+  takeCaptureMonitor(): number;
+  /**
+   * Loads the state of a machine that was saved elsewhere, guest RAM being in place already; the machine then stands as
+   * that one did, and `resume` lets it run. Only with `incoming`, once. Errors: `KEMARI_MACHINE_STATE` when it is not
+   * this machine's; it is of no use any more then.
+   */
+  load(state: Buffer): Promise<void>;
+  /** Errors: `KEMARI_MACHINE_MEMORY` for memory that a checkpoint would not have; `KEMARI_QMP_...`. */
+  describe(): Promise<MachineDescription>;
   /** CPU time that the process has used, in seconds, vCPUs included. */
   cpuSeconds(): number;
 }

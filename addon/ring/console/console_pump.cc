@@ -5,7 +5,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <string>
 #include <utility>
 
 #include "error.h"
@@ -67,6 +69,7 @@ void ConsolePump::stop() {
   stopping_ = true;
   loop_->wake();
   thread_.join();
+  const std::lock_guard lock(mutex_);
   while (output_.size() > passed_) {
     lane_->drop(*output_.back());
     output_.pop_back();
@@ -83,6 +86,11 @@ void ConsolePump::run() {
   while (!stopping_) {
     pump();
     loop_->run_once(lock);
+    while (parkers_.load() != 0) {
+      lock.unlock();
+      std::this_thread::yield();
+      lock.lock();
+    }
   }
 }
 
@@ -100,24 +108,68 @@ void ConsolePump::pump() {
   loop_->post([] {});
 }
 
+std::unique_lock<std::mutex> ConsolePump::park() {
+  parkers_.fetch_add(1);
+  std::unique_lock lock(mutex_);
+  parkers_.fetch_sub(1);
+  if (!lane_) fail("KEMARI_CONSOLE", "the console has ended");
+  return lock;
+}
+
+std::vector<uint8_t> ConsolePump::cut() {
+  const std::unique_lock lock = park();
+  take_released();
+  // A full buffer keeps the pump from reading, but not what was written from being the cut's.
+  while (read_chunk() == Progress::kSome) {
+    if (buffered_bytes_ > kMaxCutBytes) fail("KEMARI_CONSOLE", "the console is written to during a cut");
+  }
+  std::vector<uint8_t> bytes;
+  bytes.reserve(buffered_bytes_);
+  for (const auto& chunk : output_) {
+    bytes.insert(bytes.end(), chunk->data.begin() + static_cast<ptrdiff_t>(chunk->written_bytes), chunk->data.end());
+  }
+  loop_->wake();  // what was read here may be let out
+  return bytes;
+}
+
+void ConsolePump::restore(std::span<const uint8_t> bytes) {
+  if (bytes.size() > kMaxCutBytes) {
+    fail("KEMARI_RING_STATE", "the console's part of a checkpoint has " + std::to_string(bytes.size()) +
+                                  " bytes, expected at most " + std::to_string(kMaxCutBytes));
+  }
+  const std::unique_lock lock = park();
+  for (size_t at = 0; at < bytes.size(); at += kChunkBytes) {
+    append(bytes.subspan(at, std::min(kChunkBytes, bytes.size() - at)));
+  }
+  loop_->wake();
+}
+
 ConsolePump::Progress ConsolePump::read_output() {
-  if (!guest_open_ || output_.size() == kMaxBufferedChunks) return Progress::kNone;
-  if (buffered_bytes_ + kChunkBytes > kMaxBufferedBytes) return Progress::kNone;
+  if (output_.size() >= kMaxBufferedChunks || buffered_bytes_ + kChunkBytes > kMaxBufferedBytes) return Progress::kNone;
+  return read_chunk();
+}
+
+ConsolePump::Progress ConsolePump::read_chunk() {
+  if (!guest_open_) return Progress::kNone;
   const ssize_t size = read_some(guest_.get(), scratch_.data(), scratch_.size());
   if (size < 0 && errno == EAGAIN) return Progress::kNone;
   if (size <= 0) {
     guest_open_ = false;
     return Progress::kSome;
   }
+  append(std::span(scratch_).first(static_cast<size_t>(size)));
+  return Progress::kSome;
+}
+
+void ConsolePump::append(std::span<const uint8_t> bytes) {
   auto chunk = std::make_unique<Output>();
   chunk->kind = OutboundKind::kConsole;
-  chunk->data.assign(scratch_.begin(), scratch_.begin() + size);
+  chunk->data.assign(bytes.begin(), bytes.end());
   chunk->bytes = {{chunk->data.data(), chunk->data.size()}};
   chunk->is_frozen = true;  // our copy already: the guest cannot change it
   buffered_bytes_ += chunk->data.size();
   output_.push_back(std::move(chunk));
   if (lane_->admit(*output_.back())) passed_++;
-  return Progress::kSome;
 }
 
 void ConsolePump::take_released() {
@@ -144,6 +196,7 @@ ConsolePump::Progress ConsolePump::write_output() {
     if (chunk.written_bytes < chunk.data.size()) return Progress::kSome;
   }
   buffered_bytes_ -= chunk.data.size();
+  lane_->done(chunk);
   output_.pop_front();
   passed_--;
   return Progress::kSome;

@@ -9,6 +9,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -41,6 +42,15 @@ class ConsolePump {
 
   std::mutex& mutex() noexcept { return mutex_; }
 
+  // The console's part of a checkpoint: what QEMU has written by now and has not left, in order. The machine stands
+  // still. After OutputGate::cut(), as a device's cut. Throws KEMARI_CONSOLE when the pump has stopped or when the port
+  // holds more than a stopped machine can have written.
+  std::vector<uint8_t> cut();
+  // What another host's cut() gave: it passes the gate as if the guest had just written it. At most kMaxCutBytes, else
+  // KEMARI_RING_STATE.
+  void restore(std::span<const uint8_t> bytes);
+  static constexpr size_t kMaxCutBytes = 1 << 20;  // the buffers of ours and of a Unix socket, with room to spare
+
  private:
   struct Output : Outbound {
     std::vector<uint8_t> data;
@@ -48,15 +58,19 @@ class ConsolePump {
   };
   enum class Progress : uint8_t { kSome = 1, kNone = 2 };
 
+  std::unique_lock<std::mutex> park();  // as RingDevice::park(); throws KEMARI_CONSOLE after stop()
   void run();
   void pump();
   Progress read_output();
+  Progress read_chunk();
+  void append(std::span<const uint8_t> bytes);
   Progress write_output();
   Progress read_input();
   Progress write_input();
   void take_released();
 
   std::mutex mutex_;
+  std::atomic<uint32_t> parkers_{0};
   UniqueFd guest_;
   UniqueFd outlet_;
   std::unique_ptr<EventLoop> loop_;

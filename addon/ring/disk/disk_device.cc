@@ -351,8 +351,7 @@ DiskRequest& DiskDevice::take_free() {
 }
 
 void DiskDevice::free(DiskRequest& request) noexcept {
-  request.frozen.reset();
-  request.is_frozen = false;
+  lane().done(request);
   request.next_free = std::exchange(free_, &request);
 }
 

@@ -67,6 +67,9 @@ class DiskObject final : public RingDeviceObject<DiskObject> {
     guarded(info.Env(), [&] { open(info.Env(), first_argument(info)); });
   }
 
+  // Tells Disks from other objects that JavaScript may pass.
+  static constexpr napi_type_tag kTag{0x6b656d6172690002, 0x6469736b64657669};
+
   static void define(Napi::Env env, Napi::Object exports) {
     RingDeviceObject::define(env, exports, "Disk", {InstanceMethod("stats", &DiskObject::stats)});
   }
@@ -115,6 +118,10 @@ class DiskObject final : public RingDeviceObject<DiskObject> {
 };
 
 }  // namespace
+
+std::shared_ptr<RingDevice> disk_value(const Napi::Value& value) {
+  return DiskObject::device_of(value);
+}
 
 void define_disk(Napi::Env env, Napi::Object exports) {
   DiskObject::define(env, exports);

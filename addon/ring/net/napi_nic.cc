@@ -27,6 +27,9 @@ class NicObject : public RingDeviceObject<NicObject> {
     });
   }
 
+  // Tells Nics from other objects that JavaScript may pass.
+  static constexpr napi_type_tag kTag{0x6b656d6172690003, 0x6e69636e69636e69};
+
   static void define(Napi::Env env, Napi::Object exports) {
     RingDeviceObject::define(env, exports, "Nic", {InstanceMethod("stats", &NicObject::stats)});
   }
@@ -59,6 +62,10 @@ class NicObject : public RingDeviceObject<NicObject> {
 };
 
 }  // namespace
+
+std::shared_ptr<RingDevice> nic_value(const Napi::Value& value) {
+  return NicObject::device_of(value);
+}
 
 void define_nic(Napi::Env env, Napi::Object exports) {
   NicObject::define(env, exports);

@@ -78,8 +78,7 @@ void TransmitQueue::complete_left_unless_quiet() {
 }
 
 void TransmitQueue::recycle(Frame* frame) {
-  frame->frozen.reset();
-  frame->is_frozen = false;
+  nic_.lane().done(*frame);
   free_.push_back(frame);
 }
 

@@ -15,6 +15,8 @@ export interface Engine {
 export interface MachineDescriptors {
   readonly ram: number;
   readonly qmp: number;
+  /** The second monitor, for whoever captures. */
+  readonly captureQmp?: number | undefined;
   readonly console: number;
   readonly kernel: number | undefined;
   readonly ramdisk: number | undefined;
@@ -59,14 +61,22 @@ export function vifSocketName(index: number): string {
 /**
  * The arguments of `qemu-system-x86_64` for a domain: stopped at its start, no device that nobody asked for, everything
  * that it talks to an inherited descriptor. The guest's own power-off and panic, and its reboot unless it may restart, stop the
- * machine and are reported, so that who decides is us. Pure.
+ * machine and are reported, so that who decides is us. `incoming`: the machine waits for the state of another, made with the
+ * same arguments. Pure.
  *
  * Errors: `KEMARI_MACHINE_DEVICES` for more devices than the machine has room for.
  */
-export function machineArguments(config: DomainConfig, engine: Engine, fds: MachineDescriptors): string[] {
+export function machineArguments(
+  config: DomainConfig,
+  engine: Engine,
+  fds: MachineDescriptors,
+  incoming = false,
+): string[] {
   checkRoom(config);
   const { accel } = engine;
   return [
+    // A saved state begins with a configuration section only where this says so; xen-save-devices-state writes none.
+    ...['-global', 'migration.send-configuration=off', ...(incoming ? ['-incoming', 'defer'] : [])],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-S'],
     ...['-name', `guest=${config.name},debug-threads=on`, '-uuid', config.uuid],
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
@@ -75,6 +85,7 @@ export function machineArguments(config: DomainConfig, engine: Engine, fds: Mach
     ...['-object', `memory-backend-file,id=ram,mem-path=${fdPath(fds.ram)},share=on,size=${config.memoryBytes}B`],
     ...['-rtc', 'base=utc', '-action', `reboot=${rebootAction(config)},shutdown=pause,panic=pause`],
     ...['-chardev', `socket,id=qmp,fd=${fds.qmp}`, '-mon', 'chardev=qmp,mode=control'],
+    ...captureMonitor(fds),
     ...['-chardev', `socket,id=console,fd=${fds.console}`, '-serial', 'chardev:console'],
     ...machineExtras(config),
     ...bootArguments(config, engine, fds),
@@ -89,6 +100,11 @@ export function machineArguments(config: DomainConfig, engine: Engine, fds: Mach
  */
 function rebootAction(config: DomainConfig): 'reset' | 'shutdown' {
   return config.onReboot === 'restart' ? 'reset' : 'shutdown';
+}
+
+function captureMonitor({ captureQmp }: MachineDescriptors): string[] {
+  if (captureQmp === undefined) return [];
+  return ['-chardev', `socket,id=capture,fd=${captureQmp}`, '-mon', 'chardev=capture,mode=control'];
 }
 
 function fdPath(fd: number): string {

@@ -1,23 +1,47 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
+import { assert } from '../../base/assert.js';
+import { KemariError, messageOf } from '../../base/errors.js';
+import type { DomainConfig } from '../../model/domain-config.js';
+import type { MachineDescription } from '../../model/machine-description.js';
 import type { Machine, MachineEvent } from '../contract.js';
+import { describeMachine } from './describe.js';
+import type { IncomingState } from './incoming-state.js';
 import type { QmpClient, QmpEvent } from './qmp-client.js';
 import type { QemuProcess } from './spawn.js';
 
 /** Ticks a second of the times in /proc/PID/stat (proc(5)); fixed on Linux. */
 const CLOCK_TICKS_PER_SECOND = 100;
 
+export interface QemuMachineParts {
+  readonly process: QemuProcess;
+  readonly qmp: QmpClient;
+  readonly version: string;
+  readonly accel: 'kvm' | 'tcg';
+  readonly config: DomainConfig;
+  /** Our end of the capture monitor; it belongs to the machine until it is taken. */
+  readonly captureFd: number | undefined;
+  /** Of a machine that waits for a state. */
+  readonly incoming: IncomingState | undefined;
+  /** What QEMU printed last, as the end of a sentence. */
+  readonly lastWords: () => string;
+}
+
 /** A QEMU that has started, driven over QMP. */
 export class QemuMachine implements Machine {
   readonly version: string;
   readonly accel: 'kvm' | 'tcg';
+  readonly #parts: QemuMachineParts;
   readonly #process: QemuProcess;
   readonly #qmp: QmpClient;
+  #captureFd: number | undefined;
 
-  constructor(process: QemuProcess, qmp: QmpClient, version: string, accel: 'kvm' | 'tcg') {
-    this.#process = process;
-    this.#qmp = qmp;
-    this.version = version;
-    this.accel = accel;
+  constructor(parts: QemuMachineParts) {
+    this.#parts = parts;
+    this.#process = parts.process;
+    this.#qmp = parts.qmp;
+    this.#captureFd = parts.captureFd;
+    this.version = parts.version;
+    this.accel = parts.accel;
   }
 
   get pid(): number {
@@ -41,7 +65,36 @@ export class QemuMachine implements Machine {
     await Promise.all([this.#qmp.nextEvent('RESET'), this.#qmp.execute('system_reset')]);
   }
 
+  takeCaptureMonitor(): number {
+    const fd = this.#captureFd;
+    assert(fd !== undefined, 'the capture monitor is taken once');
+    this.#captureFd = undefined;
+    return fd;
+  }
+
+  async load(state: Buffer): Promise<void> {
+    const { incoming, lastWords } = this.#parts;
+    assert(incoming !== undefined, 'only a machine that waits for a state loads one');
+    try {
+      await incoming.send(state, this.#qmp);
+    } catch (error) {
+      // It ends by itself, after its last words.
+      this.#process.child.kill('SIGTERM');
+      await this.#process.exited;
+      const text = `${messageOf(error)}; ${lastWords()} (do both hosts run the same QEMU, machine and devices?)`;
+      throw new KemariError('KEMARI_MACHINE_STATE', text, { cause: error });
+    }
+  }
+
+  describe(): Promise<MachineDescription> {
+    const { config } = this.#parts;
+    return describeMachine(this.#qmp, { config, pid: this.pid, version: this.version, accel: this.accel });
+  }
+
   async kill(): Promise<void> {
+    if (this.#captureFd !== undefined) closeSync(this.#captureFd);
+    this.#captureFd = undefined;
+    this.#parts.incoming?.close();
     this.#qmp.close();
     this.#process.child.kill('SIGKILL');
     await this.#process.exited;

@@ -28,6 +28,7 @@ interface PendingCommand {
 
 interface AwaitedEvent {
   readonly name: string;
+  readonly isMeant: (event: QmpEvent) => boolean;
   readonly timer: NodeJS.Timeout;
   readonly resolve: (event: QmpEvent) => void;
   readonly reject: (error: KemariError) => void;
@@ -115,14 +116,25 @@ export class QmpClient {
     });
   }
 
-  /** The next event with this name. Errors: `KEMARI_QMP_TIMEOUT`, or why the connection broke. */
-  nextEvent(name: string, timeoutMs = QMP_COMMAND_TIMEOUT_MS): Promise<QmpEvent> {
+  /**
+   * The next event with this name, of those that `isMeant` accepts. Errors: `KEMARI_QMP_TIMEOUT`, or why the connection
+   * broke.
+   */
+  nextEvent(
+    name: string,
+    timeoutMs = QMP_COMMAND_TIMEOUT_MS,
+    isMeant: (event: QmpEvent) => boolean = () => true,
+  ): Promise<QmpEvent> {
     return new Promise((resolve, reject) => {
+      if (this.#broken !== undefined) {
+        reject(this.#broken);
+        return;
+      }
       const timer = setTimeout(() => {
         this.#awaited.delete(awaited);
         reject(new KemariError('KEMARI_QMP_TIMEOUT', `QEMU did not report ${name} within ${timeoutMs} ms`));
       }, timeoutMs);
-      const awaited: AwaitedEvent = { name, timer, resolve, reject };
+      const awaited: AwaitedEvent = { name, isMeant, timer, resolve, reject };
       this.#awaited.add(awaited);
     });
   }
@@ -163,7 +175,7 @@ export class QmpClient {
   #report(event: QmpEvent): void {
     this.#options.onEvent(event);
     for (const awaited of this.#awaited) {
-      if (awaited.name !== event.name) continue;
+      if (awaited.name !== event.name || !awaited.isMeant(event)) continue;
       clearTimeout(awaited.timer);
       this.#awaited.delete(awaited);
       awaited.resolve(event);

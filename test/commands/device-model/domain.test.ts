@@ -7,6 +7,7 @@ import { KemariError } from '../../../src/base/errors.js';
 import { Domain } from '../../../src/commands/device-model/domain.js';
 import type { Hypervisor, Machine, MachineEvent, MachineOptions } from '../../../src/hypervisor/contract.js';
 import type { DomainConfig, EndAction } from '../../../src/model/domain-config.js';
+import type { MachineDescription } from '../../../src/model/machine-description.js';
 import type { DomainState } from '../../../src/model/domain-state.js';
 import { addon } from '../../../src/native/addon.js';
 
@@ -58,6 +59,18 @@ class FakeMachine implements Machine {
 
   kill(): Promise<void> {
     return this.#tell('kill');
+  }
+
+  takeCaptureMonitor(): number {
+    throw new Error('nothing captures it');
+  }
+
+  load(): Promise<void> {
+    return this.#tell('load');
+  }
+
+  describe(): Promise<MachineDescription> {
+    throw new Error('nobody asks');
   }
 
   cpuSeconds(): number {

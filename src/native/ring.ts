@@ -1,0 +1,160 @@
+/** What a ring device tells its owner. */
+export interface DeviceEvent {
+  readonly type: 'started' | 'disconnected' | 'protocol-error' | 'queue-broken' | 'io-error';
+  /** `KEMARI_...` for errors, empty otherwise. */
+  readonly code: string;
+  readonly text: string;
+}
+
+/** The domain's output gate (addon/ring/output_gate.h). */
+export interface OutputGate {
+  close(): void;
+  open(): void;
+  /** Lets everything up to this sequence leave. */
+  release(throughSequence: bigint): void;
+  readonly isOpen: boolean;
+  readonly lastSequence: bigint;
+  /**
+   * At a cut, before the devices are cut: the newest sequence, which the cut covers. What is held with a later one is told
+   * to the listener: the first request and the first console bytes, nothing more until the next cut.
+   */
+  cut(): bigint;
+  /** Who is told; nothing of before is. It does not keep the process alive. */
+  setHeldListener(listener: ((held: HeldOutput) => void) | undefined): void;
+  /** With a lease required nothing leaves unless it is valid; what was released meanwhile leaves after the next renewal. */
+  requireLease(required: boolean): void;
+  /** Nanoseconds of CLOCK_BOOTTIME until which the lease is valid. Never shortens it. */
+  renewLease(untilBoottimeNs: bigint): void;
+  /** True also where none is required. */
+  readonly hasLease: boolean;
+  counters(): { passed: number; held: number; released: number };
+}
+
+/** Something was held since the last cut; console bytes do not trigger an epoch by themselves. */
+export interface HeldOutput {
+  readonly output: 'request' | 'console';
+  readonly sequence: bigint;
+}
+
+/** What every vhost-user device has. Construction starts its thread; the socket then belongs to it. */
+export interface RingDevice {
+  /** Ends the thread, completes or abandons what is in flight, closes the socket. Idempotent. */
+  close(): Promise<void>;
+  setSuspendOnStop(suspend: boolean): void;
+  /** Copies the bytes of all that is held (a cut); for tests until the capture does it. */
+  freezeHeld(): void;
+  /** Heads popped and not completed, per queue, oldest first. */
+  pending(): { queue: number; head: number; held: boolean }[];
+  /**
+   * The device's part of a checkpoint (addon/ring/ring_state.h). The machine stands still; the gate was cut before. For
+   * tests: the capture does it natively.
+   */
+  cut(): Buffer;
+  /**
+   * Takes over what `cut` gave on another host, before the guest runs: pending requests are then submitted again, in their
+   * order and with the bytes of the cut. Errors: `KEMARI_RING_STATE` for bytes that are wrong in any way.
+   */
+  restore(bytes: Buffer): void;
+}
+
+/** What a disk's storage is and can. Sizes in bytes. Known before the storage is opened where another host told it. */
+export interface DiskGeometry {
+  readonly sizeBytes: number;
+  readonly logicalBlockBytes: number;
+  readonly physicalBlockBytes: number;
+  readonly optimalIoBytes: number;
+  readonly discardGranularityBytes: number;
+  readonly readOnly: boolean;
+  readonly canFlush: boolean;
+  readonly canDiscard: boolean;
+  readonly canWriteZeroes: boolean;
+}
+
+export interface DiskOptions {
+  readonly name: string;
+  readonly socketFd: number;
+  readonly gate: OutputGate;
+  readonly target: { readonly path: string } | { readonly nbdUri: string };
+  readonly readOnly: boolean;
+  readonly direct: boolean;
+  readonly discard: boolean;
+  readonly queues: number;
+  /** At most 20 bytes; what GET_ID answers. */
+  readonly serial: string;
+  /** `auto`: io_uring, threads where the kernel refuses it. */
+  readonly engine: 'auto' | 'io_uring' | 'threads';
+  /**
+   * A standby's disk: it is neither opened nor locked until `open`, and shows the guest this geometry, which is the
+   * primary's. undefined: opened at once.
+   */
+  readonly deferred?: DiskGeometry | undefined;
+  readonly onEvent: (event: DeviceEvent) => void;
+}
+
+export interface DiskStats {
+  engine: 'io_uring' | 'threads' | 'nbd';
+  sizeBytes: number;
+  reads: number;
+  writes: number;
+  flushes: number;
+  discards: number;
+  readBytes: number;
+  writtenBytes: number;
+  errors: number;
+  inFlight: number;
+}
+
+export interface Disk extends RingDevice {
+  readonly geometry: DiskGeometry;
+  /**
+   * Opens and locks the storage of a deferred disk. `steal`: a lock that a stalled or fenced host still holds does not
+   * prevent it; whoever says so knows that nobody writes there any more. Errors: those of a disk that is opened at once;
+   * `KEMARI_DISK_GEOMETRY` when the storage is not what the geometry says.
+   */
+  open(options: { readonly steal: boolean }): Promise<void>;
+  stats(): DiskStats;
+}
+
+export interface NicOptions {
+  readonly name: string;
+  readonly socketFd: number;
+  readonly gate: OutputGate;
+  readonly mac: string;
+  /** Tap to create; it goes with the device. */
+  readonly tap: string;
+  readonly bridge: string | undefined;
+  readonly queues: number;
+  /** A standby's NIC: the tap is made, but is down and on no bridge until `open`. */
+  readonly deferred?: boolean | undefined;
+  readonly onEvent: (event: DeviceEvent) => void;
+}
+
+export interface NicStats {
+  txFrames: number;
+  txBytes: number;
+  rxFrames: number;
+  rxBytes: number;
+  dropped: number;
+}
+
+export interface Nic extends RingDevice {
+  /** Puts the tap of a deferred NIC on its bridge and brings it up. Errors: those of a NIC that is not deferred. */
+  open(): void;
+  stats(): NicStats;
+}
+
+export interface ConsoleOptions {
+  /** QEMU's side of the serial port, connected. Output is read from it and passes the gate. */
+  readonly guestFd: number;
+  /** Where output goes once it passed; the owner reads the other end. What is written to that end reaches the guest. */
+  readonly outletFd: number;
+  readonly gate: OutputGate;
+}
+
+export interface Console {
+  close(): Promise<void>;
+  /** What the guest has written by now and has not left, in order. The machine stands still. */
+  cut(): Buffer;
+  /** What another host's `cut` gave: it passes the gate as if the guest had just written it. */
+  restore(bytes: Buffer): void;
+}
