@@ -21,6 +21,8 @@ class IdlePoll {
   static constexpr int64_t kStolenNs = 50'000;
   // After that, so many waits go without looking.
   static constexpr uint32_t kWaitsAfterStolen = 256;
+  // The same after a batch.
+  static constexpr uint32_t kWaitsAfterBatch = 16;
 
   // Looks until found() is true or the time is over; true when it was. Begins a wait: without success, slept() ends it.
   template <typename Found>
@@ -48,6 +50,11 @@ class IdlePoll {
       if (at_ns - began_ns_ >= budget_ns_) return false;
       last_ns = at_ns;
     }
+  }
+
+  // Many requests at once share the cost of one wake-up, and the CPU is better left to who makes or takes them.
+  void met_a_batch() noexcept {
+    if (waits_without_ < kWaitsAfterBatch) waits_without_ = kWaitsAfterBatch;
   }
 
   // The wait that look() began ended after all, by sleeping.

@@ -179,6 +179,7 @@ void RingDevice::settle() {
 // Handles events. Where there are none it looks for some for a while, with the lock released, then sleeps.
 void RingDevice::wait(std::unique_lock<std::mutex>& lock) {
   if (serve_offered() || loop_->ready()) return loop_->run_once(lock, false);
+  if (std::exchange(completed_, 0) > kFewCompletions) idle_poll_.met_a_batch();
   if (loop_->can_look()) {
     lock.unlock();
     loop_->submit();

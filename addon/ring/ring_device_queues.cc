@@ -325,6 +325,7 @@ void RingDevice::complete_exact(uint32_t index, uint16_t head, uint32_t written)
 void RingDevice::finish(uint32_t index, uint16_t head, uint32_t written, uint64_t touched) {
   DeviceQueue& queue = *queues_[index];
   KEMARI_ASSERT(queue.pending.contains(head) && !queue.pending[head].kept);
+  completed_++;
   // Also where nothing is published: the bytes are in guest memory.
   for (const Segment& segment : queue.pending[head].writable) {
     const uint64_t length = std::min<uint64_t>(touched, segment.length);
