@@ -1,3 +1,4 @@
+import { messageOf } from '../../src/base/errors.js';
 import { freeze, thaw } from './freeze.js';
 import type { Progress } from './progress.js';
 import type { Row } from './rows.js';
@@ -24,11 +25,27 @@ export async function measure(
       const variant = variants[(repeat + turn) % variants.length]!;
       progress.step(`${workload.name}: ${variant.name}, ${repeat + 1} of ${repeats}`);
       thaw(variant.processes);
-      samples.get(variant)!.push(await sample(workload, variant, context));
+      samples.get(variant)!.push(await sampleTwice(workload, variant, context, progress));
       freeze(variant.processes);
     }
   }
   return samples;
+}
+
+/** A guest that does not answer (a peer's, now and then, after it was frozen) is asked once more before all is given up. */
+async function sampleTwice(
+  workload: Workload,
+  variant: Variant,
+  context: WorkloadContext,
+  progress: Progress,
+): Promise<Sample> {
+  try {
+    return await sample(workload, variant, context);
+  } catch (error) {
+    progress.say(`${variant.name} failed, once more: ${messageOf(error)}`);
+    thaw(variant.processes);
+    return sample(workload, variant, context);
+  }
 }
 
 /** The rows of one workload: the first variant is ours. */
