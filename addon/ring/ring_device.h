@@ -224,7 +224,8 @@ class RingDevice {
   std::shared_ptr<InflightArea> inflight_area_;
   std::unique_ptr<EventLoop> loop_;  // this and what follows goes as the thread ends
   std::unique_ptr<GateLane> lane_;   // wakes loop_, so it goes first
-  // Requests that ended since the last wait; more than kFewCompletions are a batch (of one request and its answer each).
+  // Requests that ended since the last wait; more than kFewCompletions are a batch (of one request and its answer
+  // each).
   uint32_t completed_ = 0;
   static constexpr uint32_t kFewCompletions = 2;
   IdlePoll idle_poll_;
