@@ -109,8 +109,7 @@ export interface PeerQuestion {
 
 /** `unreachable`: nobody answered, or somebody who cannot know. */
 export type QueryAnswer =
-  | { readonly answer: 'runs' | 'gone' }
-  | { readonly answer: 'unreachable'; readonly reason: string };
+  { readonly answer: 'runs' | 'gone' } | { readonly answer: 'unreachable'; readonly reason: string };
 
 /** Asks one kemarid (src/wire/query.ts). Never throws: whoever cannot answer is `unreachable`. */
 export type QueryPeer = (options: {
