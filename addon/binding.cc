@@ -1,6 +1,7 @@
 // The export table of the addon, nothing else.
 #include <napi.h>
 
+#include "napi_descriptor.h"
 #include "napi_gate.h"
 #include "napi_host.h"
 #include "napi_unix_socket.h"
@@ -17,6 +18,7 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define_console(env, exports);
   define_host(env, exports);
   define_unix_socket(env, exports);
+  define_descriptor(env, exports);
   return exports;
 }
 

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { KemariError, errorFromWire } from '../base/errors.js';
 import type { ControlReplies, ControlRequest } from './contract.js';
-import { readJsonLines, writeJsonLine } from './json-lines.js';
+import { readJsonLines, writeJsonLine } from '../base/json-lines.js';
 
 /** How long a kemari-dm may take to answer, by what it has to do. */
 export const REPLY_TIMEOUT_MS: Readonly<Record<ControlRequest['verb'], number>> = {

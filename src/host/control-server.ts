@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { KemariError, errorToWire } from '../base/errors.js';
 import type { ControlReplies, ControlRequest } from './contract.js';
-import { readJsonLines, writeJsonLine } from './json-lines.js';
+import { readJsonLines, writeJsonLine } from '../base/json-lines.js';
 
 type Verb = ControlRequest['verb'];
 

@@ -7,6 +7,9 @@ export const DEFAULT_ROOT = '/run/kemari';
 /** Where a host with the default root logs; another root has its own `log` folder, so that hosts stay apart. */
 const DEFAULT_LOG_DIRECTORY = '/var/log/kemari';
 
+/** Where such a host keeps what must outlive a reboot; another root has its own `state` folder. */
+const DEFAULT_STATE_DIRECTORY = '/var/lib/kemari';
+
 /** `sun_path` has 108 bytes, the last one zero (unix(7)). */
 export const SOCKET_PATH_LIMIT_BYTES = 107;
 
@@ -20,6 +23,10 @@ export interface HostPaths {
   /** The domid that the next domain gets, in decimal. */
   readonly nextDomid: string;
   readonly logDirectory: string;
+  /** What must outlive a reboot: who this host is, and which domains it owns. */
+  readonly stateDirectory: string;
+  /** Locked by the host's kemarid while it runs; holds where it listens (KemaridRecord), as JSON. */
+  readonly kemarid: string;
 }
 
 /** The files of one domain. */
@@ -45,6 +52,8 @@ export function hostPaths(root: string): HostPaths {
     lock: join(absolute, 'lock'),
     nextDomid: join(absolute, 'next-domid'),
     logDirectory: absolute === DEFAULT_ROOT ? DEFAULT_LOG_DIRECTORY : join(absolute, 'log'),
+    stateDirectory: absolute === DEFAULT_ROOT ? DEFAULT_STATE_DIRECTORY : join(absolute, 'state'),
+    kemarid: join(absolute, 'kemarid'),
   };
 }
 

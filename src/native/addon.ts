@@ -30,6 +30,12 @@ export interface Addon {
   listenUnix(path: string): number;
   /** The next connection of a listening socket, close-on-exec, or -1 when nobody has connected. */
   acceptUnix(listenFd: number): number;
+  /** Another descriptor of the same open file or socket, close-on-exec. */
+  duplicateDescriptor(fd: number): number;
+  /** Hands a copy of a descriptor to the process at the other end of a Unix stream socket, without waiting. */
+  sendDescriptor(socketFd: number, fd: number): void;
+  /** The next descriptor that was sent through this Unix socket, close-on-exec; -1 when none is waiting. */
+  receiveDescriptor(socketFd: number): number;
   /** Takes an exclusive lock of the open file (flock), without waiting; false when another process has it. */
   tryLock(fd: number): boolean;
   /** The processor's time stamp counter, and CLOCK_MONOTONIC_RAW at the same moment. */

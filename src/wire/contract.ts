@@ -45,7 +45,7 @@ export interface Offer {
   /** In the order of `config.disks`. */
   readonly disks: readonly DiskIdentity[];
   /** In the order of `config.disks`: what the standby's disk tells its guest before it may be opened. */
-  readonly diskGeometry: readonly Readonly<Record<string, number>>[];
+  readonly diskGeometry: readonly DiskGeometry[];
   /** Ownership: how often the guest has changed its host. */
   readonly generation: number;
   /** The domain's kemari-dm. */

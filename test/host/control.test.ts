@@ -5,7 +5,7 @@ import test, { type ExecutionContext } from 'ava';
 import { KemariError } from '../../src/base/errors.js';
 import { request } from '../../src/host/control-client.js';
 import { CONNECTION_LIMIT, ControlServer, PENDING_LIMIT, type ControlHandlers } from '../../src/host/control-server.js';
-import { LINE_LIMIT_BYTES } from '../../src/host/json-lines.js';
+import { LINE_LIMIT_BYTES } from '../../src/base/json-lines.js';
 import { temporaryHost } from './testing.js';
 
 const quiet: ControlHandlers = {

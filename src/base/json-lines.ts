@@ -1,7 +1,7 @@
-import type { Socket } from 'node:net';
-import { KemariError, messageOf } from '../base/errors.js';
+import type { Duplex } from 'node:stream';
+import { KemariError, messageOf } from './errors.js';
 
-/** The longest line that is accepted: no request or reply of ours comes near it. */
+/** The longest line that is accepted where the caller names no limit: no request or reply of ours comes near it. */
 export const LINE_LIMIT_BYTES = 1 << 20;
 
 const NEWLINE = 0x0a;
@@ -11,9 +11,10 @@ const NEWLINE = 0x0a;
  * the limit (`KEMARI_PROTOCOL`); nothing is read after that.
  */
 export function readJsonLines(
-  socket: Socket,
+  socket: Duplex,
   onValue: (value: unknown) => void,
   onError: (error: KemariError) => void,
+  limitBytes = LINE_LIMIT_BYTES,
 ): void {
   let parts: Buffer[] = [];
   let partsBytes = 0;
@@ -35,16 +36,16 @@ export function readJsonLines(
     }
     parts.push(rest);
     partsBytes += rest.length;
-    if (partsBytes > LINE_LIMIT_BYTES) fail(`a line is longer than ${LINE_LIMIT_BYTES} bytes`);
+    if (partsBytes > limitBytes) fail(`a line is longer than ${limitBytes} bytes`);
   };
   const fail = (reason: string): void => {
     socket.off('data', onData);
-    onError(new KemariError('KEMARI_PROTOCOL', `control socket: ${reason}`));
+    onError(new KemariError('KEMARI_PROTOCOL', `what arrived is not understood: ${reason}`));
   };
   socket.on('data', onData);
 }
 
 /** Writes one value as a line. */
-export function writeJsonLine(socket: Socket, value: unknown): void {
+export function writeJsonLine(socket: Duplex, value: unknown): void {
   socket.write(`${JSON.stringify(value)}\n`);
 }

@@ -1,0 +1,38 @@
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+
+/**
+ * Replaces a file so that whatever happens, a loss of power included, its reader finds the old content or the new one,
+ * whole; when this returns it is the new one. Mode 0600; missing folders are made, mode 0700.
+ */
+export function writeDurably(path: string, text: string): void {
+  const folder = dirname(path);
+  if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const next = `${path}.new`;
+  const fd = openSync(next, 'w', 0o600);
+  try {
+    writeSync(fd, text);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(next, path);
+  syncFolder(folder);
+}
+
+/** Removes a file for good; nothing happens where there is none. */
+export function removeDurably(path: string): void {
+  if (!existsSync(path)) return;
+  rmSync(path, { force: true });
+  syncFolder(dirname(path));
+}
+
+/** A name that was made or removed is on the disk once its folder is (fsync(2)). */
+function syncFolder(folder: string): void {
+  const fd = openSync(folder, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
