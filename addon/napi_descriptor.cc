@@ -73,9 +73,8 @@ int number(const Napi::CallbackInfo& info, size_t index) {
 }
 
 Napi::Value duplicate_call(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
-    return Napi::Number::New(info.Env(), duplicate(number(info, 0)).release());
-  });
+  return guarded(info.Env(),
+                 [&]() -> Napi::Value { return Napi::Number::New(info.Env(), duplicate(number(info, 0)).release()); });
 }
 
 Napi::Value send_call(const Napi::CallbackInfo& info) {

@@ -21,6 +21,10 @@ export function readJsonLines(
   const onData = (data: Buffer): void => {
     let rest = data;
     for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
+      if (partsBytes + end > limitBytes) {
+        fail(`a line is longer than ${limitBytes} bytes`);
+        return;
+      }
       const line = Buffer.concat([...parts, rest.subarray(0, end)]).toString('utf8');
       parts = [];
       partsBytes = 0;

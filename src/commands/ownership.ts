@@ -3,12 +3,7 @@ import { hostname } from 'node:os';
 import { KemariError } from '../base/errors.js';
 import { hostId } from '../host/host-id.js';
 import type { HostPaths } from '../host/paths.js';
-import {
-  readOwnership,
-  removeOwnership,
-  writeOwnership,
-  type OwnershipRecord,
-} from '../host/ownership-record.js';
+import { readOwnership, removeOwnership, writeOwnership, type OwnershipRecord } from '../host/ownership-record.js';
 import type { DomainConfig } from '../model/domain-config.js';
 import { markPath, readMark, removeMark, writeMark, type DiskMark } from '../storage/mark.js';
 

@@ -47,6 +47,8 @@ export function makeKey(path: string, options: { readonly replace: boolean }): v
   try {
     writeDurably(path, `${randomBytes(KEY_BYTES).toString('hex')}\n`);
   } catch (error) {
-    throw new KemariError('KEMARI_KEY_FILE', `cannot write the key file ${path}: ${messageOf(error)}`, { cause: error });
+    throw new KemariError('KEMARI_KEY_FILE', `cannot write the key file ${path}: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }

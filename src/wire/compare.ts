@@ -40,7 +40,9 @@ function compareFeatures(primary: MachineDescription, standby: MachineDescriptio
   const onlyPrimary = without(primary.cpuFeatures, standby.cpuFeatures);
   const onlyStandby = without(standby.cpuFeatures, primary.cpuFeatures);
   if (onlyPrimary.length === 0 && onlyStandby.length === 0) return [];
-  return [{ what: 'CPU features', primary: `only here ${some(onlyPrimary)}`, standby: `only here ${some(onlyStandby)}` }];
+  return [
+    { what: 'CPU features', primary: `only here ${some(onlyPrimary)}`, standby: `only here ${some(onlyStandby)}` },
+  ];
 }
 
 function some(names: readonly string[]): string {
@@ -109,7 +111,7 @@ export function checkProtocol(theirs: unknown): void {
   if (theirs === PROTOCOL_VERSION) return;
   throw new KemariError(
     'KEMARI_HANDSHAKE_PROTOCOL',
-    `the peer speaks version ${JSON.stringify(theirs) ?? 'none'} of kemari's protocol, this host ${PROTOCOL_VERSION}: ` +
+    `the peer speaks version ${JSON.stringify(theirs)} of kemari's protocol, this host ${PROTOCOL_VERSION}: ` +
       'install the same kemari on both',
   );
 }

@@ -6,6 +6,7 @@ import { addressText, CONNECT_TIMEOUT_MS, exchange, openConnection } from './con
 import { takeDescriptor } from './descriptor.js';
 import type { ControlAnswer, ControlRequest } from './messages.js';
 import { readAccept } from './read-accept.js';
+import { Shape } from './shape.js';
 
 /** How long a standby may take to start its QEMU and compare. */
 export const ACCEPT_TIMEOUT_MS = 90_000;
@@ -29,7 +30,7 @@ export async function connectStandby(options: ConnectOptions): Promise<StandbyCo
 function readOfferAnswer(answer: ControlAnswer | null, onProgress?: (text: string) => void): Accept | undefined {
   switch (answer?.type) {
     case 'progress':
-      onProgress?.(String(answer.text).slice(0, PROGRESS_LIMIT_LETTERS));
+      onProgress?.(Shape.of('progress', answer).text('text'));
       return undefined;
     case 'refuse':
       throw errorFromWire(answer.error);
@@ -39,8 +40,6 @@ function readOfferAnswer(answer: ControlAnswer | null, onProgress?: (text: strin
       throw new KemariError('KEMARI_PEER_PROTOCOL', `the standby answered an offer with ${JSON.stringify(answer)}`);
   }
 }
-
-const PROGRESS_LIMIT_LETTERS = 500;
 
 async function openLink(address: PeerAddress, kind: 'stream' | 'lease', { token }: Accept): Promise<number> {
   const fd = takeDescriptor(await openConnection(address, kind, token, CONNECT_TIMEOUT_MS));

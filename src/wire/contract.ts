@@ -1,6 +1,7 @@
 import type { DomainConfig } from '../model/domain-config.js';
 import type { HostInstance } from '../model/host-instance.js';
 import type { MachineDescription } from '../model/machine-description.js';
+import type { DiskGeometry } from '../native/ring.js';
 
 /** Of the whole protocol: preamble, handshake, records, words. Both sides must speak the same. */
 export const PROTOCOL_VERSION = 1;

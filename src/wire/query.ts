@@ -24,5 +24,5 @@ function readQueryAnswer(answer: ControlAnswer | null): QueryAnswer {
     return { answer: answer.answer };
   }
   const reason = answer?.type === 'alive' ? answer.reason : JSON.stringify(answer);
-  return { answer: 'unreachable', reason: `it does not know: ${String(reason)}` };
+  return { answer: 'unreachable', reason: `it does not know: ${reason}` };
 }

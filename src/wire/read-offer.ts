@@ -1,5 +1,6 @@
 import type { BootConfig, DiskConfig, DiskTarget, DomainConfig, VifConfig } from '../model/domain-config.js';
 import type { MachineDescription } from '../model/machine-description.js';
+import type { DiskGeometry } from '../native/ring.js';
 import { KemariError } from '../base/errors.js';
 import type { DiskIdentity, Offer } from './contract.js';
 import { readAddresses, readInstance } from './read-accept.js';
@@ -20,7 +21,10 @@ export function readOffer(value: unknown): Offer {
   const disks = shape.list('disks', DISK_LIMIT).map(readDiskIdentity);
   const diskGeometry = shape.list('diskGeometry', DISK_LIMIT).map(readGeometry);
   if (disks.length !== config.disks.length || diskGeometry.length !== config.disks.length) {
-    throw new KemariError('KEMARI_PEER_PROTOCOL', 'offer: disks and diskGeometry need an entry for each disk of config');
+    throw new KemariError(
+      'KEMARI_PEER_PROTOCOL',
+      'offer: disks and diskGeometry need an entry for each disk of config',
+    );
   }
   const takeoverTimeoutMs = shape.integer('takeoverTimeoutMs', 1, TIMEOUT_LIMIT_MS);
   const bootFiles = shape.inner('bootFiles');

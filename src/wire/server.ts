@@ -148,7 +148,7 @@ export class WireServer {
       pskCallback: (_, identity) => (identity === CONTROL_IDENTITY ? key : null),
     });
     server.on('tlsClientError', (error, socket) => {
-      this.#handlers.refused(`${socket.remoteAddress ?? 'unknown'}`, `no TLS with our key: ${messageOf(error)}`);
+      this.#handlers.refused(socket.remoteAddress ?? 'unknown', `no TLS with our key: ${messageOf(error)}`);
       socket.destroy();
     });
     server.on('secureConnection', (socket) => {

@@ -79,6 +79,6 @@ function isText(value: unknown): value is string {
 }
 
 function refuse(path: string, value: unknown, expected: string): never {
-  const found = JSON.stringify(value)?.slice(0, 100) ?? 'nothing';
+  const found = JSON.stringify(value ?? null).slice(0, 100);
   throw new KemariError('KEMARI_PEER_PROTOCOL', `${path}: found ${found}, expected ${expected}`);
 }

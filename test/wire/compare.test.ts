@@ -13,7 +13,13 @@ test('machines that are the same are the same', (t) => {
 test('every difference of two machines is named with both values', (t) => {
   const other = {
     ...MACHINE,
-    ...{ version: '10.0.2', machine: 'pc-q35-10.0', cpuModel: 'EPYC', cpuFeatures: ['sse', 'avx'], memoryBytes: 1 << 30 },
+    ...{
+      version: '10.0.2',
+      machine: 'pc-q35-10.0',
+      cpuModel: 'EPYC',
+      cpuFeatures: ['sse', 'avx'],
+      memoryBytes: 1 << 30,
+    },
     blocks: [{ name: 'pc.bios', sizeBytes: 262_144, sha256: 'cd'.repeat(32) }],
   };
   const found = compareMachines(MACHINE, other);
