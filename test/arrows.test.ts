@@ -13,7 +13,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   wire: ['native', 'model', 'base'],
   storage: ['native', 'model', 'base'],
   cluster: ['native', 'model', 'base'],
-  stage: ['model', 'base'],
+  stage: ['host', 'model', 'base'],
   native: ['base'],
   model: ['base'],
   base: [],

@@ -20,6 +20,7 @@ import {
 } from './names.js';
 import { Namespace } from './namespace.js';
 import { StorageHost } from './storage-host.js';
+import { nowMs } from './wall-clock.js';
 import { topologyBatches } from './topology.js';
 
 const KEMARI = resolve(import.meta.dirname, '../cli/kemari.js');
@@ -110,7 +111,7 @@ export class TwoHosts {
    * Returns when the first signal was sent, in milliseconds of Unix time.
    */
   async crash(host: HostName): Promise<number> {
-    const atMs = performance.timeOrigin + performance.now();
+    const atMs = nowMs();
     this.machines[host].killNow();
     await this.cables.unplug(host);
     await this.machines[host].killAll();
