@@ -4,6 +4,7 @@ import type { DomainSummary } from '../commands/list.js';
 /** Which of xl's six letters a state shows. A guest whose kemari-dm is silent shows none, as one that is being built. */
 const STATE_LETTER: Readonly<Record<DomainSummary['state'], string>> = {
   starting: '',
+  standby: '',
   running: 'r',
   paused: 'p',
   'shutting-down': 'r',
@@ -14,6 +15,9 @@ const STATE_LETTER: Readonly<Record<DomainSummary['state'], string>> = {
 };
 
 const STATE_LETTERS = ['r', 'b', 'p', 's', 'c', 'd'];
+
+/** In place of the letters, none of which fits: it is no guest of this host. As wide as they are. */
+const STANDBY_TEXT = 'stdby ';
 
 const MIB = 1 << 20;
 
@@ -30,7 +34,7 @@ export function listTable(domains: readonly DomainSummary[]): string {
       String(domid).padStart(5),
       String(Math.round(memoryBytes / MIB)).padStart(5),
       String(vcpus).padStart(5),
-      `    ${stateLetters(state)}`,
+      `    ${state === 'standby' ? STANDBY_TEXT : stateLetters(state)}`,
       ` ${cpuSeconds === undefined ? '-'.padStart(8) : cpuSeconds.toFixed(1).padStart(8)}`,
     ].join(' '),
   );

@@ -6,7 +6,7 @@ import { readRecord } from '../host/domain-record.js';
 import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
 import { Qemu } from '../hypervisor/qemu/qemu.js';
 import { ConsoleHub } from './device-model/console-hub.js';
-import { Domain } from './device-model/domain.js';
+import { Domain, type DomainOptions } from './device-model/domain.js';
 import { ConsoleLog, openDomainLog } from './device-model/domain-log.js';
 import { closeStrayFds } from './device-model/stray-fds.js';
 
@@ -52,23 +52,9 @@ async function live(
   options: DeviceModelOptions,
   release: () => void,
 ): Promise<{ readonly failed: boolean }> {
-  const { paths } = startup.domain;
-  const consoleLog = new ConsoleLog(logger, () => performance.now());
-  const hub = await ConsoleHub.listen(paths.consoleSocket, (bytes) => {
-    consoleLog.write(bytes);
-  });
-  const domain = new Domain({
-    ...{ domid: startup.domain.domid, config: startup.config, createdAtMs: readRecord(paths).createdAtMs },
-    ...{ cacheDirectory: startup.registry.host.root, privateDirectory: paths.directory },
-    ...{ logger, release, paused: options.paused, hypervisor: new Qemu(process.env) },
-    onProcess: (pid) => {
-      startup.recordQemu(pid);
-    },
-    attachConsole: (outletFd) => {
-      hub.attach(outletFd);
-    },
-  });
-  const server = await ControlServer.listen(paths.controlSocket, controlHandlers(domain));
+  const house = await openHouse(startup, logger, { release, begins: options.paused ? 'paused' : 'running' });
+  const { domain } = house;
+  const server = await ControlServer.listen(startup.domain.paths.controlSocket, controlHandlers(domain));
   const terminate = (): void => {
     logger.warn({ event: 'terminate' }, messageOf(options.terminate.reason));
     domain.request('destroy').catch(() => undefined);
@@ -81,13 +67,49 @@ async function live(
     startup.ready();
     return await domain.ended;
   } finally {
-    consoleLog.flush();
-    await hub.close();
+    await house.close();
     await server.close();
   }
 }
 
-function controlHandlers(domain: Domain): ControlHandlers {
+/** A domain with its console, as its process has it. */
+export interface DomainHouse {
+  readonly domain: Domain;
+  /** Once the domain has ended. */
+  close(): Promise<void>;
+}
+
+/** Makes the domain of a registered folder, and its console's socket; nothing runs yet. */
+export async function openHouse(
+  startup: Startup,
+  logger: Logger,
+  how: Pick<DomainOptions, 'release' | 'begins'>,
+): Promise<DomainHouse> {
+  const { paths } = startup.domain;
+  const consoleLog = new ConsoleLog(logger, () => performance.now());
+  const hub = await ConsoleHub.listen(paths.consoleSocket, (bytes) => {
+    consoleLog.write(bytes);
+  });
+  const domain = new Domain({
+    ...{ domid: startup.domain.domid, config: startup.config, createdAtMs: readRecord(paths).createdAtMs },
+    ...{ cacheDirectory: startup.registry.host.root, privateDirectory: paths.directory },
+    ...{ logger, ...how, hypervisor: new Qemu(process.env) },
+    onProcess: (pid) => {
+      startup.recordQemu(pid);
+    },
+    attachConsole: (outletFd) => {
+      hub.attach(outletFd);
+    },
+  });
+  const close = async (): Promise<void> => {
+    consoleLog.flush();
+    await hub.close();
+  };
+  return { domain, close };
+}
+
+/** What the control socket of a domain that runs here answers. */
+export function controlHandlers(domain: Domain): ControlHandlers {
   return {
     info: () => domain.info(),
     pause: () => domain.request('pause'),

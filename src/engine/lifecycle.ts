@@ -13,6 +13,8 @@ export interface EndPolicy {
 export type Ending = 'poweroff' | 'reboot';
 
 export type LifecycleState =
+  /** The machine waits for the state of another host's; it is that host's guest. `machine-ready` ends it: a takeover. */
+  | { readonly name: 'standby' }
   /** The machine is being started, reset or started anew; it will stand still when it is up, and run unless `paused`. */
   | { readonly name: 'starting'; readonly paused: boolean }
   | { readonly name: 'running' }
@@ -75,6 +77,11 @@ export function startLifecycle(policy: EndPolicy, paused: boolean): Lifecycle {
   return { state: { name: 'starting', paused }, policy, restartsMs: [] };
 }
 
+/** The lifecycle of a domain that stands by for another host's. */
+export function startStandbyLifecycle(policy: EndPolicy): Lifecycle {
+  return { state: { name: 'standby' }, policy, restartsMs: [] };
+}
+
 /** The state as the user sees it. */
 export function domainState(lifecycle: Lifecycle): DomainState {
   return lifecycle.state.name;
@@ -84,6 +91,7 @@ export function domainState(lifecycle: Lifecycle): DomainState {
 export function step(lifecycle: Lifecycle, input: LifecycleInput): Step {
   // Nothing matters any more once everything is being taken down, except that the user hears that it is.
   if (lifecycle.state.name === 'dying') return { lifecycle, effects: whileDying(input) };
+  if (lifecycle.state.name === 'standby') return standby(lifecycle, input);
   switch (input.type) {
     case 'machine-ready':
       return machineReady(lifecycle);
@@ -123,6 +131,26 @@ function whileDying(input: LifecycleInput): LifecycleEffect[] {
   ];
 }
 
+/** Whatever ends a waiting machine, it is never started anew: that would be a second guest. */
+function standby(lifecycle: Lifecycle, input: LifecycleInput): Step {
+  switch (input.type) {
+    case 'machine-ready':
+      return to(lifecycle, { name: 'running' }, { do: 'resume' }, log('info', 'the guest runs here'));
+    case 'machine-failed':
+    case 'exited':
+    case 'device-failed':
+      return destroy(lifecycle, true, input.reason);
+    case 'request':
+      return input.verb === 'destroy'
+        ? destroy(lifecycle, false, 'it stands by no more')
+        : refuse(lifecycle, input.verb);
+    case 'powered-off':
+    case 'rebooted':
+    case 'panicked':
+      return { lifecycle, effects: [] };
+  }
+}
+
 function machineReady(lifecycle: Lifecycle): Step {
   if (lifecycle.state.name !== 'starting') return { lifecycle, effects: [] };
   if (lifecycle.state.paused)
@@ -154,6 +182,8 @@ function allowedNow(state: Exclude<LifecycleState['name'], 'dying'> | 'dying'): 
   switch (state) {
     case 'starting':
       return 'before the guest runs: try again';
+    case 'standby':
+      return 'here: ask the host that runs it, or "kemari takeover"';
     case 'paused':
       return 'while it stands still: unpause it first';
     case 'shutdown':

@@ -2,6 +2,8 @@
 export type DomainState =
   /** QEMU is being started. */
   | 'starting'
+  /** Another host runs the guest; this one holds a copy and may take over. */
+  | 'standby'
   | 'running'
   /** By the user, or created with --paused. */
   | 'paused'

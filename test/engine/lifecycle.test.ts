@@ -13,6 +13,7 @@ import {
 const RUNNING: LifecycleState = { name: 'running' };
 const PAUSED: LifecycleState = { name: 'paused', asked: undefined };
 const STARTING: LifecycleState = { name: 'starting', paused: false };
+const STANDBY: LifecycleState = { name: 'standby' };
 const DYING: LifecycleState = { name: 'dying' };
 const SHUTTING_DOWN: LifecycleState = { name: 'shutting-down', asked: 'poweroff' };
 const REBOOTING: LifecycleState = { name: 'shutting-down', asked: 'reboot' };
@@ -112,6 +113,15 @@ const transitions: readonly Row[] = [
   [RUNNING, preserveAll, deviceFailed, CRASHED, ['end-machine']],
   [CRASHED, preserveAll, exited, CRASHED, ['end-machine']],
   [SHUTDOWN, restartAll, exited, SHUTDOWN, ['end-machine']],
+  // a standby's machine is another host's guest: nothing starts it anew
+  [STANDBY, restartAll, ready, RUNNING, ['resume']],
+  [STANDBY, restartAll, exited, DYING, ['take-down']],
+  [STANDBY, restartAll, deviceFailed, DYING, ['take-down']],
+  [STANDBY, restartAll, failed, DYING, ['take-down']],
+  [STANDBY, restartAll, poweredOff, STANDBY, []],
+  [STANDBY, restartAll, ask('pause'), STANDBY, ['refuse']],
+  [STANDBY, restartAll, ask('reboot'), STANDBY, ['refuse']],
+  [STANDBY, restartAll, ask('destroy'), DYING, ['take-down']],
   // too late
   [RUNNING, destroyAll, ready, RUNNING, []],
   [STARTING, destroyAll, poweredOff, STARTING, []],

@@ -3,11 +3,12 @@ import { KemariError, asKemariError, messageOf } from '../../base/errors.js';
 import { assert } from '../../base/assert.js';
 import type { DomainInfo } from '../../host/contract.js';
 import type { DomainConfig } from '../../model/domain-config.js';
-import type { Hypervisor, MachineEvent } from '../../hypervisor/contract.js';
+import type { Hypervisor, Machine, MachineEvent } from '../../hypervisor/contract.js';
 import { timeStopCont } from '../../hypervisor/stop-cont.js';
 import {
   domainState,
   startLifecycle,
+  startStandbyLifecycle,
   step,
   type Lifecycle,
   type LifecycleEffect,
@@ -27,7 +28,8 @@ export interface DomainOptions {
   readonly onProcess: (pid: number) => void;
   readonly hypervisor: Hypervisor;
   readonly logger: Logger;
-  readonly paused: boolean;
+  /** How it begins: by `start`, with or without letting the guest run, or by `standBy`. */
+  readonly begins: 'running' | 'paused' | 'standby';
   readonly attachConsole: (outletFd: number) => void;
   /** Lets go of what the domain holds on its host; called once, when nothing of it runs any more. */
   readonly release: () => void;
@@ -50,7 +52,9 @@ export class Domain {
 
   constructor(options: DomainOptions) {
     this.#options = options;
-    this.#lifecycle = startLifecycle(options.config, options.paused);
+    const { config, begins } = options;
+    this.#lifecycle =
+      begins === 'standby' ? startStandbyLifecycle(config) : startLifecycle(config, begins === 'paused');
     this.#run = this.#newRun();
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
@@ -64,6 +68,33 @@ export class Domain {
     } catch (error) {
       this.#feed({ type: 'machine-failed', reason: messageOf(error) });
       await this.ended;
+      throw error;
+    }
+    await this.#input({ type: 'machine-ready' });
+  }
+
+  /**
+   * The other way to begin: `prepare` has the machine wait for another host's state. When that fails nothing of it is left.
+   * Errors: those of `prepare`.
+   */
+  async standBy(prepare: (run: MachineRun) => Promise<Machine>): Promise<Machine> {
+    try {
+      const machine = await prepare(this.#run);
+      this.#noteMachine(machine);
+      return machine;
+    } catch (error) {
+      this.#feed({ type: 'machine-failed', reason: messageOf(error) });
+      await this.ended;
+      throw error;
+    }
+  }
+
+  /** Its end: `load` gives the waiting machine its state, and the guest runs here. Errors: those of `load`; the domain is taken down then. */
+  async takeOver(load: (run: MachineRun) => Promise<void>): Promise<void> {
+    try {
+      await load(this.#run);
+    } catch (error) {
+      this.#feed({ type: 'machine-failed', reason: messageOf(error) });
       throw error;
     }
     await this.#input({ type: 'machine-ready' });
@@ -226,8 +257,11 @@ export class Domain {
   }
 
   async #startRun(): Promise<void> {
+    this.#noteMachine(await this.#run.start());
+  }
+
+  #noteMachine({ version, accel, pid }: Machine): void {
     const { logger } = this.#options;
-    const { version, accel, pid } = await this.#run.start();
     this.#version = version;
     this.#accel = accel;
     logger.info({ event: 'machine-started', pid, version, accel }, `QEMU ${version} is up (${accel})`);

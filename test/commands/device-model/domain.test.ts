@@ -125,7 +125,7 @@ function stand(onCrash: EndAction = 'destroy', paused = false): Stand {
   const hypervisor = new FakeHypervisor();
   const { told } = hypervisor;
   const domain = new Domain({
-    ...{ domid: 1, config: configOf(onCrash), createdAtMs: 0, paused, hypervisor },
+    ...{ domid: 1, config: configOf(onCrash), createdAtMs: 0, begins: paused ? 'paused' : 'running', hypervisor },
     ...{ cacheDirectory: '/nonexistent', privateDirectory: '/nonexistent' },
     logger: pino(
       new Writable({
