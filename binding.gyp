@@ -10,11 +10,22 @@
     {
       'target_name': 'kemari',
       'sources': ["<!@(ls addon/*.cc addon/*/*.cc addon/*/*/*.cc 2>/dev/null || true)"],
-      'libraries': ['-luring', '-lnbd'],
+      'libraries': ['-luring', '-lnbd', '-llz4'],
+      # A Node with OpenSSL built in exports it and brings its headers; Debian's uses the shared library of the system.
+      'conditions': [
+        ['"<!(node -p process.config.variables.node_shared_openssl)"=="true"', {'libraries': ['-lssl', '-lcrypto']}],
+      ],
     },
     {
       'target_name': 'kemari_testing',
-      'sources': ["<!@(ls test/native/*.cc)"],
+      # With the little of the addon that a test needs on its side of a native interface; nothing of it needs OpenSSL.
+      'sources': [
+        "<!@(ls test/native/*.cc)",
+        'addon/error.cc',
+        'addon/napi_error.cc',
+        'addon/napi_options.cc',
+        'addon/link/checkpoint.cc',
+      ],
     },
     {
       'target_name': 'pingpong',

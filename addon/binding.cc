@@ -1,6 +1,7 @@
 // The export table of the addon, nothing else.
 #include <napi.h>
 
+#include "link/napi_link.h"
 #include "napi_descriptor.h"
 #include "napi_gate.h"
 #include "napi_host.h"
@@ -16,6 +17,8 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define_disk(env, exports);
   define_nic(env, exports);
   define_console(env, exports);
+  define_link_sender(env, exports);
+  define_link_receiver(env, exports);
   define_host(env, exports);
   define_unix_socket(env, exports);
   define_descriptor(env, exports);

@@ -1,7 +1,7 @@
 # Sourced by hack/setup: the Debian packages kemari needs, by what they are for, and how they come here.
 
-runtime_packages=(qemu-system-x86 liburing2 libnbd0 iproute2)
-build_packages=(g++ make python3 pkg-config liburing-dev libnbd-dev)
+runtime_packages=(qemu-system-x86 liburing2 libnbd0 liblz4-1 iproute2)
+build_packages=(g++ make python3 pkg-config liburing-dev libnbd-dev liblz4-dev)
 # hack/guest-image: root file system, initrd and boot disk.
 guest_packages=(mmdebstrap e2fsprogs cpio mtools syslinux syslinux-common fdisk)
 # What the two hosts of the demo and the tests need: their client, their storage, what cuts cables and what listens to them.
@@ -10,7 +10,7 @@ demo_packages=(curl mount nbd-server nftables tcpdump)
 clang_version=19
 # Storage hosts, load generators and the peers that the tests and benchmarks measure against.
 test_packages=(nbdkit fio iperf3 qemu-utils util-linux procps "clang-format-$clang_version")
-fuzz_packages=("clang-$clang_version" "libclang-rt-$clang_version-dev" "llvm-$clang_version")
+fuzz_packages=(libssl-dev "clang-$clang_version" "libclang-rt-$clang_version-dev" "llvm-$clang_version")
 
 # missing_packages NAME...: those that are not installed, one a line.
 missing_packages() {

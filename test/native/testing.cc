@@ -17,6 +17,8 @@
 #include <string>
 #include <vector>
 
+#include "checkpoints.h"
+
 namespace {
 
 constexpr size_t kMaxFds = 253;  // SCM_MAX_FD of Linux
@@ -189,6 +191,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("receiveMessage", Napi::Function::New<receive_message>(env));
   exports.Set("packetSocket", Napi::Function::New<packet_socket>(env));
   exports.Set("unshareNetwork", Napi::Function::New<unshare_network>(env));
+  define_checkpoints(env, exports);
   return exports;
 }
 

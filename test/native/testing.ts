@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type { LinkSender } from '../../src/native/link.js';
 
 /** System calls that Node has no name for (test/native/testing.cc). They block; every wait has a deadline. */
 export interface Testing {
@@ -18,6 +19,21 @@ export interface Testing {
   packetSocket(interfaceName: string, vnetHeader: boolean): number;
   /** Gives this thread and what it starts from now on an empty network of its own, gone when they are. */
   unshareNetwork(): void;
+  /** Plays a capture (test/native/checkpoints.cc). */
+  submitCheckpoint(options: { readonly link: LinkSender }, checkpoint: TestCheckpoint): void;
+  /** CheckpointSink::wait_for_room(), off this thread. */
+  waitForRoom(options: { readonly link: LinkSender }): Promise<boolean>;
+}
+
+/** What a capture hands to a link. */
+export interface TestCheckpoint {
+  readonly epoch: bigint;
+  /** First page and number of pages; `pages` has their contents in this order. */
+  readonly ranges: readonly (readonly [first: number, count: number])[];
+  readonly pages: Uint8Array;
+  readonly machineState: Uint8Array;
+  readonly devices: readonly Uint8Array[];
+  readonly console: Uint8Array;
 }
 
 const require = createRequire(import.meta.url);

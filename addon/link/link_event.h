@@ -1,0 +1,28 @@
+// What the two ends of a link tell their owner.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "link/record.h"
+
+namespace kemari {
+
+struct LinkEvent {
+  enum class Type : uint8_t { kConnected, kAcked, kCommitted, kWord, kLease, kSilent, kHeard, kLost };
+
+  Type type;
+  uint64_t epoch = 0;  // kAcked, kCommitted
+  uint64_t pages = 0;  // kCommitted
+  uint64_t bytes = 0;  // kCommitted
+  Word word = Word{};  // kWord
+  bool valid = false;  // kLease
+  std::string code{};  // kLost
+  std::string text{};  // kWord, kLost
+};
+
+// Called from the link's threads; must not block.
+using LinkListener = std::function<void(LinkEvent)>;
+
+}  // namespace kemari

@@ -1,0 +1,197 @@
+#include "link/link_sender.h"
+
+#include <array>
+#include <new>
+#include <utility>
+
+#include "error.h"
+
+namespace kemari {
+
+LinkSender::LinkSender(Options options)
+    : options_(std::move(options)),
+      stream_(std::move(options_.connections.stream), secret_for(options_.connections, "stream"), true),
+      lease_(std::move(options_.connections.lease), secret_for(options_.connections, "lease"),
+             {.lease = options_.connections.lease_time,
+              .connect_by = LinkClock::now() + options_.connections.connect_timeout,
+              .renewed = options_.renew_lease,
+              .secured = [this] { secured(); },
+              .refused = [this](const Error& error) { lose(error); },
+              .changed = [this](bool valid) { options_.on_event({.type = LinkEvent::Type::kLease, .valid = valid}); }}),
+      queue_(options_.ram_pages),
+      encoder_(options_.cache_bytes, options_.compress) {}
+
+LinkSender::~LinkSender() {
+  close();
+}
+
+void LinkSender::start() {
+  lease_.start();
+  threads_.emplace_back([this] { run(&LinkSender::read_stream); });
+}
+
+// Whatever goes wrong on a thread is the loss of the link.
+void LinkSender::run(void (LinkSender::*body)()) {
+  try {
+    (this->*body)();
+  } catch (const Error& error) {
+    lose(error);
+  } catch (const std::bad_alloc&) {
+    lose(Error("KEMARI_LINK_MEMORY", "this host has no memory for the link"));
+  }
+}
+
+void LinkSender::lose(const Error& error) {
+  if (lost_.exchange(true)) return;
+  queue_.close();
+  belt_.close();
+  stream_.stop();
+  options_.on_event({.type = LinkEvent::Type::kLost, .code = error.code(), .text = error.what()});
+}
+
+void LinkSender::secured() {
+  constexpr int kConnections = 2;
+  if (++secured_ == kConnections) options_.on_event({.type = LinkEvent::Type::kConnected});
+}
+
+void LinkSender::read_stream() {
+  if (!stream_.secure(LinkClock::now() + options_.connections.connect_timeout)) return;
+  secured();
+  // Not before the peer has proved itself: nothing is said to anyone else.
+  std::thread encoding([this] { run(&LinkSender::encode_stream); });
+  std::thread sending([this] { run(&LinkSender::send_stream); });
+  run(&LinkSender::read_records);
+  encoding.join();
+  sending.join();
+}
+
+void LinkSender::read_records() {
+  std::array<uint8_t, kWordHeadBytes + kMaxWordTextBytes> payload;
+  RecordReader reader(stream_, [&payload](const RecordHeader& header) {
+    if (header.length > payload.size()) {
+      fail("KEMARI_LINK_PROTOCOL", "the standby broke the protocol: " + name_of(header.type) + " has " +
+                                       std::to_string(header.length) + " bytes");
+    }
+    return std::span<uint8_t>(payload);
+  });
+  while (const std::optional<Record> record = reader.next()) take_record(*record);
+}
+
+void LinkSender::take_record(const Record& record) {
+  const auto& [header, payload] = record;
+  if (header.type == static_cast<uint16_t>(RecordType::kWord) && header.epoch == 0) {
+    WordMessage message = read_word(payload, false);
+    return options_.on_event({.type = LinkEvent::Type::kWord, .word = message.word, .text = std::move(message.text)});
+  }
+  if (header.type != static_cast<uint16_t>(RecordType::kAck) || !payload.empty()) {
+    fail("KEMARI_LINK_PROTOCOL", "the standby broke the protocol: it sent " + name_of(header.type));
+  }
+  if (header.epoch <= acked_epoch_ || header.epoch > committed_epoch_) {
+    fail("KEMARI_LINK_PROTOCOL", "the standby broke the protocol: it acknowledged epoch " +
+                                     std::to_string(header.epoch) + ", expected one from " +
+                                     std::to_string(acked_epoch_ + 1) + " to " + std::to_string(committed_epoch_));
+  }
+  acked_epoch_ = header.epoch;
+  ack_times_.acked(header.epoch);
+  options_.on_event({.type = LinkEvent::Type::kAcked, .epoch = header.epoch});
+}
+
+void LinkSender::encode_stream() {
+  while (std::optional<SendItem> item = queue_.next()) {
+    if (!encode_item(std::move(*item))) return;
+  }
+}
+
+bool LinkSender::encode_item(SendItem item) {
+  if (const auto* word = std::get_if<WordMessage>(&item)) {
+    Parcel* parcel = belt_.take();
+    if (parcel == nullptr) return false;
+    encoder_.encode(*word, *parcel);
+    return pass_on(parcel);
+  }
+  encoding_ = std::move(std::get<std::unique_ptr<Checkpoint>>(item));
+  encoder_.start(*encoding_);
+  while (encoding_ != nullptr) {
+    Parcel* parcel = belt_.take();
+    if (parcel == nullptr) return false;
+    encoder_.next(*parcel, rate_.ns_per_byte());
+    if (parcel->ends_item) parcel->finished = std::move(encoding_);
+    if (!pass_on(parcel)) return false;
+  }
+  return true;
+}
+
+// A parcel that is alone goes out here and now: waking the other thread would take longer than sending.
+bool LinkSender::pass_on(Parcel* parcel) {
+  if (parcel->ends_item && belt_.is_idle(1)) {
+    const bool sent = send_parcel(*parcel);
+    belt_.give_back(parcel);
+    return sent;
+  }
+  belt_.send(parcel);
+  return true;
+}
+
+void LinkSender::send_stream() {
+  while (Parcel* parcel = belt_.next()) {
+    const bool sent = send_parcel(*parcel);
+    belt_.give_back(parcel);
+    if (!sent) return;
+  }
+}
+
+bool LinkSender::send_parcel(Parcel& parcel) {
+  if (parcel.commit_epoch > 0) {
+    committed_epoch_ = parcel.commit_epoch;
+    ack_times_.committed(parcel.commit_epoch);
+  }
+  const LinkClock::time_point start = LinkClock::now();
+  uint64_t bytes = parcel.before.size() + parcel.header.size() + parcel.after.size();
+  if (!stream_.write(parcel.before, true) || !stream_.write(parcel.header, true)) return false;
+  if (!parcel.header.empty()) {
+    for (const std::span<const uint8_t> piece : parcel.pages.payload()) {
+      if (!stream_.write(piece, true)) return false;
+      bytes += piece.size();
+    }
+  }
+  if (!stream_.write(parcel.after, !parcel.ends_item)) return false;
+  rate_.note(bytes, LinkClock::now() - start);
+  sent_bytes_ += bytes;
+  raw_bytes_ += parcel.done_bytes;
+  if (parcel.finished != nullptr) queue_.recycle(std::move(parcel.finished));
+  queue_.sent(parcel.done_bytes, parcel.ends_item);
+  return true;
+}
+
+void LinkSender::say(Word word, const std::string& text) {
+  static_cast<void>(queue_.say({word, text}));
+}
+
+LinkSenderStats LinkSender::stats() {
+  return {
+      .queued_bytes = queue_.queued_bytes(),
+      .sent_bytes = sent_bytes_,
+      .raw_bytes = raw_bytes_,
+      .acked_epoch = acked_epoch_,
+      .ack = ack_times_.summary(),
+      .bytes_per_second = rate_.bytes_per_second(),
+      .round_trip = lease_.round_trip(),
+      .lease_valid = lease_.is_valid(),
+  };
+}
+
+void LinkSender::close() {
+  const std::lock_guard lock(closing_);
+  if (!lost_ && secured_ > 0) queue_.wait_until_sent(kCloseFlush);
+  lost_ = true;  // from here on it is no loss
+  queue_.close();
+  belt_.close();
+  stream_.say_end();
+  stream_.stop();
+  lease_.stop();
+  for (std::thread& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
+}
+
+}  // namespace kemari

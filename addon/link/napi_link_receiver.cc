@@ -1,0 +1,158 @@
+#include <time.h>
+
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include "link/link_receiver.h"
+#include "link/napi_link.h"
+#include "napi_error.h"
+#include "napi_options.h"
+#include "napi_promise.h"
+
+namespace kemari {
+
+namespace {
+
+constexpr int64_t kMaxSafeInteger = (1ll << 53) - 1;
+constexpr int64_t kMaxTimeMs = 3'600'000;
+constexpr int64_t kMaxDevices = 256;
+constexpr uint64_t kStagingBesidePages = 64 << 20;  // device state, and what describes the pages
+
+void sleep_until(BootClock::time_point until) {
+  const auto since = until.time_since_epoch();
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since);
+  const timespec when{.tv_sec = seconds.count(), .tv_nsec = (since - seconds).count()};
+  while (clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME, &when, nullptr) == EINTR) continue;
+}
+
+Napi::Buffer<uint8_t> to_buffer(Napi::Env env, const std::vector<uint8_t>& bytes) {
+  return Napi::Buffer<uint8_t>::Copy(env, bytes.data(), bytes.size());
+}
+
+Napi::Value taken(Napi::Env env, const EpochState& state) {
+  if (state.epoch == 0) fail("KEMARI_NO_EPOCH", "no checkpoint is complete on the standby: there is nothing to run");
+  Napi::Array devices = Napi::Array::New(env, state.devices.size());
+  for (uint32_t i = 0; i < state.devices.size(); i++) devices.Set(i, to_buffer(env, state.devices[i]));
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("epoch", Napi::BigInt::New(env, state.epoch));
+  result.Set("machineState", to_buffer(env, state.machine_state));
+  result.Set("devices", devices);
+  result.Set("console", to_buffer(env, state.console));
+  return result;
+}
+
+uint64_t staging_option(const Napi::Object& options, uint64_t ram_bytes) {
+  if (options.Get("stagingBytes").IsUndefined()) return ram_bytes + kStagingBesidePages;
+  return static_cast<uint64_t>(integer_option(options, "stagingBytes", 1, kMaxSafeInteger));
+}
+
+class LinkReceiverObject : public Napi::ObjectWrap<LinkReceiverObject> {
+ public:
+  explicit LinkReceiverObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<LinkReceiverObject>(info) {
+    guarded(info.Env(), [&] {
+      const Napi::Object options = first_argument(info);
+      LinkReceiver::Options made{
+          .connections = connections_option(options),
+          .ram_fd = static_cast<int>(integer_option(options, "ramFd", 0, INT32_MAX)),
+          .device_count = static_cast<uint32_t>(integer_option(options, "deviceCount", 0, kMaxDevices)),
+          .staging_bytes = 0,
+          .takeover_timeout = std::chrono::milliseconds(integer_option(options, "takeoverTimeoutMs", 1, kMaxTimeMs)),
+          .on_event = {},
+      };
+      if (made.takeover_timeout <= made.connections.lease_time) {
+        fail("KEMARI_ARGUMENT", "takeoverTimeoutMs has to be longer than leaseMs");
+      }
+      made.staging_bytes = staging_option(options, RamFile::map(made.ram_fd)->size_bytes());
+      events_ = std::make_shared<LinkEventChannel>(info.Env(), function_option(options, "onEvent"));
+      made.on_event = LinkEventChannel::sink(events_);
+      try {
+        link_ = std::make_shared<LinkReceiver>(std::move(made));
+      } catch (...) {
+        events_->close();
+        throw;
+      }
+      link_->start();
+      Ref();  // until close(), even if JavaScript forgets it
+    });
+  }
+
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(
+        env, "LinkReceiver",
+        {InstanceMethod("ack", &LinkReceiverObject::ack), InstanceMethod("send", &LinkReceiverObject::send),
+         InstanceMethod("stopGranting", &LinkReceiverObject::stop_granting),
+         InstanceMethod("take", &LinkReceiverObject::take), InstanceMethod("stats", &LinkReceiverObject::stats),
+         InstanceMethod("close", &LinkReceiverObject::close)});
+  }
+
+ private:
+  Napi::Value ack(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] {
+      bool lossless = false;
+      uint64_t epoch = 0;
+      if (info[0].IsBigInt()) epoch = info[0].As<Napi::BigInt>().Uint64Value(&lossless);
+      if (!lossless) fail("KEMARI_ARGUMENT", "ack needs an epoch, a bigint");
+      link_->ack(epoch);
+      return info.Env().Undefined();
+    });
+  }
+
+  Napi::Value send(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] {
+      const WordMessage message = word_arguments(info, false);
+      link_->say(message.word, message.text);
+      return info.Env().Undefined();
+    });
+  }
+
+  Napi::Value stop_granting(const Napi::CallbackInfo& info) {
+    const bool peer_is_gone = info[0].ToBoolean().Value();
+    const BootClock::time_point over = link_->stop_granting();
+    return PromiseJob::run(info.Env(), [peer_is_gone, over] {
+      if (!peer_is_gone) sleep_until(over);
+    });
+  }
+
+  Napi::Value take(const Napi::CallbackInfo& info) {
+    return PromiseJob::run(
+        info.Env(), [link = link_] { link->stop_reading(); },
+        [link = link_](Napi::Env env) { return taken(env, link->committed()); });
+  }
+
+  Napi::Value stats(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    const auto number = [env](uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); };
+    const LinkReceiverStats stats = link_->stats();
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("receivedBytes", number(stats.received_bytes));
+    result.Set("pagesReceived", number(stats.pages_received));
+    result.Set("committedEpoch", Napi::BigInt::New(env, stats.committed_epoch));
+    result.Set("stagedBytes", number(stats.staged_bytes));
+    result.Set("stagedBytesPeak", number(stats.staged_bytes_peak));
+    result.Set("applyUs", std::chrono::duration<double, std::micro>(stats.apply_time).count());
+    return result;
+  }
+
+  Napi::Value close(const Napi::CallbackInfo& info) {
+    if (std::exchange(referenced_, false)) Unref();
+    return PromiseJob::run(
+        info.Env(), [link = link_] { link->close(); },
+        [events = events_](Napi::Env env) {
+          events->close();
+          return env.Undefined();
+        });
+  }
+
+  std::shared_ptr<LinkEventChannel> events_;
+  std::shared_ptr<LinkReceiver> link_;
+  bool referenced_ = true;
+};
+
+}  // namespace
+
+void define_link_receiver(Napi::Env env, Napi::Object exports) {
+  exports.Set("LinkReceiver", LinkReceiverObject::define(env));
+}
+
+}  // namespace kemari

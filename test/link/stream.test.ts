@@ -1,0 +1,34 @@
+import test from 'ava';
+import { KEY, noise, PAGE_BYTES, Stand } from './stand.js';
+
+for (const [name, key] of [
+  ['secured', KEY],
+  ['plain', undefined],
+] as const) {
+  test(`an epoch arrives whole, and its ack comes back (${name})`, async (t) => {
+    const stand = await new Stand({ sender: { key }, receiver: { key } }).connected();
+    const pages = noise(3);
+    const machineState = noise(20);
+    await stand.sync({
+      epoch: 1n,
+      ranges: [
+        [5, 2],
+        [200, 1],
+      ],
+      pages,
+      machineState,
+      devices: [Buffer.from('disk'), Buffer.from('nic')],
+      console: Buffer.from('login: '),
+    });
+    const taken = await stand.receiver.take();
+    t.is(taken.epoch, 1n);
+    t.deepEqual(taken.machineState, machineState);
+    t.deepEqual(taken.devices, [Buffer.from('disk'), Buffer.from('nic')]);
+    t.deepEqual(taken.console, Buffer.from('login: '));
+    t.deepEqual(stand.ram.page(5), pages.subarray(0, PAGE_BYTES));
+    t.deepEqual(stand.ram.page(6), pages.subarray(PAGE_BYTES, 2 * PAGE_BYTES));
+    t.deepEqual(stand.ram.page(200), pages.subarray(2 * PAGE_BYTES));
+    t.is(stand.sender.stats().ackedEpoch, 1n);
+    await stand.close();
+  });
+}
