@@ -144,6 +144,16 @@ uint8_t* GuestMemory::at_front_end(uint64_t address, uint64_t length) const noex
   return nullptr;
 }
 
+std::optional<uint64_t> GuestMemory::gpa_of(const uint8_t* hva, uint64_t length) const noexcept {
+  for (const MemoryRegion& region : regions_) {
+    // Compared as numbers: the pointer may belong to another file's mapping.
+    const auto start = reinterpret_cast<uintptr_t>(region.file->data() + region.file_offset);
+    const auto offset = reinterpret_cast<uintptr_t>(hva) - start;
+    if (offset < region.size_bytes && length <= region.size_bytes - offset) return region.gpa + offset;
+  }
+  return std::nullopt;
+}
+
 void GuestMemory::mark_dirty(const uint8_t* hva, uint64_t length) const noexcept {
   if (length == 0) return;
   const auto mark = [&](RamFile& file) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -77,6 +78,10 @@ class GuestMemory {
   // The part of [gpa, gpa + length) that lies in the region of its first byte; empty when that is in none.
   std::span<uint8_t> prefix_at_gpa(uint64_t gpa, uint64_t length) const noexcept;
   uint8_t* at_front_end(uint64_t address, uint64_t length) const noexcept;
+
+  // The guest physical address of [hva, hva + length), which at_gpa() would translate back; none when it is not wholly
+  // inside one region.
+  std::optional<uint64_t> gpa_of(const uint8_t* hva, uint64_t length) const noexcept;
 
   // Marks [hva, hva + length), which at_gpa or at_front_end returned, as written by us; also where its region is gone
   // since (the file is still guest memory). `length` may be 0.

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "ring/inflight_area.h"
 #include "ring/pending_list.h"
+#include "ring/ring_state.h"
 #include "ring/split_queue.h"
 #include "unique_fd.h"
 
@@ -20,13 +22,27 @@ namespace kemari {
 // suspended -> started             kicked, configured at the same place: kept completions are published
 // suspended -> discarding          kicked, configured elsewhere: the guest has forgotten the old ring
 // discarding -> stopped            the old ring's last request completed; goes on to started if kicked meanwhile
+// stopped -> restored              a checkpoint was put in place: it was suspended on another host
+// restored -> started              kicked, configured where it was cut: pending requests are submitted again
 // any -> discarding                the device goes
-enum class QueueState : uint8_t { kStopped = 1, kStarted = 2, kDraining = 3, kSuspended = 4, kDiscarding = 5 };
+enum class QueueState : uint8_t {
+  kStopped = 1,
+  kStarted = 2,
+  kDraining = 3,
+  kSuspended = 4,
+  kDiscarding = 5,
+  kRestored = 6,
+};
 
 struct DeviceQueue {
   struct Kept {
     uint16_t head;
     uint32_t written;
+  };
+
+  struct Restored {
+    CutQueue queue;  // its bytes lie in `bytes`
+    std::shared_ptr<const std::vector<uint8_t>> bytes;
   };
 
   DeviceQueue(const GuestMemory& memory, uint32_t queue_index) : index(queue_index), split(memory) {}
@@ -62,6 +78,7 @@ struct DeviceQueue {
   uint32_t suspended_size = 0;
   QueueAddresses suspended_addresses{};
   InflightQueue inflight;
+  std::unique_ptr<Restored> restored;  // restored only
 };
 
 }  // namespace kemari

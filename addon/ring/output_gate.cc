@@ -68,6 +68,7 @@ bool GateLane::admit(Outbound& request) {
     return true;
   }
   held_.push_back(&request);
+  request.is_held = true;
   gate_->held_.fetch_add(1, std::memory_order_relaxed);
   // Opened, or the lease renewed, between the question and the hold: nobody would wake this lane again.
   if (gate_->was_released(request.sequence) && gate_->lease_holds()) wake_();
@@ -88,6 +89,7 @@ Outbound* GateLane::next_released() {
     first_ = 0;
   }
   gate_->released_.fetch_add(1, std::memory_order_relaxed);
+  request->is_held = false;
   return request;
 }
 
@@ -115,6 +117,7 @@ void GateLane::drop(Outbound& request) {
   const auto found = std::find(held_.begin() + static_cast<ptrdiff_t>(first_), held_.end(), &request);
   KEMARI_ASSERT(found != held_.end());
   held_.erase(found);
+  request.is_held = false;
   done(request);
 }
 

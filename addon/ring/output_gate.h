@@ -43,6 +43,7 @@ struct Outbound {
   AlignedBytes frozen;       // the bytes of the cut, once freeze() has copied them; `bytes` then is one piece of it
   size_t frozen_bytes = 0;
   bool is_frozen = false;
+  bool is_held = false;        // by its lane
   uint64_t counted_bytes = 0;  // the lane's own: what this request adds to outstanding_bytes()
 };
 

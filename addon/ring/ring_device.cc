@@ -33,6 +33,9 @@ RingDevice::~RingDevice() {
 void RingDevice::start() {
   const std::lock_guard life(life_mutex_);
   KEMARI_ASSERT(!stopped_ && !thread_.joinable());
+  const uint32_t count = queue_count();
+  KEMARI_ASSERT(count >= 1 && count <= kMaxQueues);
+  for (uint32_t i = 0; i < count; i++) queues_.push_back(std::make_unique<DeviceQueue>(memory_, i));
   thread_ = std::thread([this] { run(); });
 }
 
@@ -79,17 +82,6 @@ void RingDevice::freeze_held() {
   if (lane_) lane_->freeze();
 }
 
-std::vector<uint8_t> RingDevice::cut() {
-  const std::unique_lock lock = park();
-  fail("KEMARI_RING_STATE", name_ + ": no cut yet");
-}
-
-void RingDevice::restore(std::span<const uint8_t> bytes) {
-  const std::unique_lock lock = park();
-  (void)bytes;
-  fail("KEMARI_RING_STATE", name_ + ": no restore yet");
-}
-
 std::vector<PendingRequest> RingDevice::pending() {
   const std::unique_lock lock = park();
   std::vector<PendingRequest> requests;
@@ -133,9 +125,6 @@ void RingDevice::failed() noexcept {
 void RingDevice::run() {
   pthread_setname_np(pthread_self(), name_.substr(0, kMaxThreadNameBytes).c_str());
   std::unique_lock lock(mutex_);
-  const uint32_t count = queue_count();
-  KEMARI_ASSERT(count >= 1 && count <= kMaxQueues);
-  for (uint32_t i = 0; i < count; i++) queues_.push_back(std::make_unique<DeviceQueue>(memory_, i));
   loop_->enter_thread();
   protect([this] {
     loop_->add(session_->fd(), [this] { protect([this] { session_->serve(); }); });

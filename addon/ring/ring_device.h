@@ -16,6 +16,7 @@
 #include "ring/event_loop.h"
 #include "ring/idle_poll.h"
 #include "ring/output_gate.h"
+#include "ring/ring_state.h"
 #include "ring/split_queue.h"
 #include "unique_fd.h"
 
@@ -32,6 +33,17 @@ struct DeviceEvent {
   Type type;
   std::string code;  // KEMARI_... for errors
   std::string text;
+};
+
+// A request in a device's hands, as a cut describes it. The bytes are frozen and last until the request is answered.
+struct DeviceRequest {
+  uint32_t queue;
+  uint16_t head;
+  RequestKind kind;
+  RequestPlace place;
+  uint64_t sequence = 0;  // at the gate; 0: not outbound
+  uint64_t sector = 0;
+  std::span<const uint8_t> bytes;
 };
 
 // A request that was popped and whose completion the guest has not seen.
@@ -130,6 +142,15 @@ class RingDevice {
   // device drops it from the lane and frees it; it must not complete() it, the base takes it off the pending list.
   virtual void abandon_held(uint32_t index) = 0;
   virtual void lane_released() = 0;  // the gate let go of something: drain the lane with next_released()
+  // --- cuts -------------------------------------------------------------------------------------------------------
+  virtual RingDeviceKind kind() const = 0;
+  // Everything in the device's hands, held or in flight, in any order. What was held is frozen already; the rest that
+  // leaves is frozen here. Any thread, with the lock held.
+  virtual std::vector<DeviceRequest> requests_to_cut() = 0;
+  // A request of a checkpoint, pending again: through the gate and to the host, with the checkpoint's bytes, never
+  // those in guest memory. `writable` are its segments, translated; `request.bytes` last only for the call. What a peer
+  // may have got wrong is KEMARI_RING_STATE.
+  virtual void submit_again(uint32_t index, const CutRequest& request, const std::vector<Segment>& writable) = 0;
   // ------------------------------------------------------------------------------------------------------------------
   EventLoop& loop() noexcept { return *loop_; }
   GuestMemory& memory() noexcept { return memory_; }
@@ -190,6 +211,10 @@ class RingDevice {
   void try_start(DeviceQueue& queue);
   bool at_same_place(DeviceQueue& queue);
   void begin(DeviceQueue& queue);
+  void prepare(DeviceQueue& queue);
+  void take_inflight_area(DeviceQueue& queue);
+  void now_started(DeviceQueue& queue);
+  void start_restored(DeviceQueue& queue);  // ring_device_cut.cc
   void resume(DeviceQueue& queue);
   void adopt_inflight(DeviceQueue& queue);
   // False: it drains, and is stopped once `queue.state` is no longer kDraining.
@@ -215,7 +240,9 @@ class RingDevice {
   bool suspend_on_stop_ = false;
   bool gone_ = false;       // let_go() was done
   bool announced_ = false;  // kStarted was sent
-  bool watched_ = false;    // the session's socket is in the loop
+  bool restored_ = false;   // restore() was called
+  uint64_t restored_features_ = 0;
+  bool watched_ = false;  // the session's socket is in the loop
   bool event_idx_ = false;
   bool indirect_ = false;
   bool modern_ = false;  // VIRTIO_F_VERSION_1 was negotiated

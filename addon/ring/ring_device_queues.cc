@@ -81,6 +81,8 @@ void RingDevice::try_start(DeviceQueue& queue) {
       discard(queue);
       queue.start_wanted = true;
       return;
+    case QueueState::kRestored:
+      return start_restored(queue);
     case QueueState::kDiscarding:
       queue.start_wanted = true;  // advance() begins when the last request of the old ring is gone
       return;
@@ -102,6 +104,14 @@ bool RingDevice::at_same_place(DeviceQueue& queue) {
 }
 
 void RingDevice::begin(DeviceQueue& queue) {
+  prepare(queue);
+  adopt_inflight(queue);
+  queue.split.start();
+  now_started(queue);
+  update_running(queue);
+}
+
+void RingDevice::prepare(DeviceQueue& queue) {
   if (!modern_) {
     fail("KEMARI_VHOST_USER_FEATURES", "queue " + std::to_string(queue.index) +
                                            " is started without VIRTIO_F_VERSION_1; legacy virtio is not served");
@@ -112,21 +122,25 @@ void RingDevice::begin(DeviceQueue& queue) {
   queue.split.set_base(queue.base);
   queue.pending.set_size(static_cast<uint16_t>(queue.size));
   queue.resubmit.clear();
-  adopt_inflight(queue);
-  queue.split.start();
+}
+
+void RingDevice::now_started(DeviceQueue& queue) {
   queue.fault_reported = false;
   queue.state = QueueState::kStarted;
   if (!std::exchange(announced_, true)) emit({DeviceEvent::Type::kStarted, "", name_ + ": the guest has started it"});
-  update_running(queue);
+}
+
+void RingDevice::take_inflight_area(DeviceQueue& queue) {
+  queue.inflight = inflight_area_ ? inflight_area_->queue(queue.index) : InflightQueue{};
+  if (queue.inflight.valid() && queue.inflight.queue_size() < queue.size) {
+    fail("KEMARI_VHOST_USER_INFLIGHT", "queue " + std::to_string(queue.index) + " is larger than its inflight area");
+  }
 }
 
 // What a former back-end left in flight comes first; the ring goes on behind it, whatever base the front-end knows.
 void RingDevice::adopt_inflight(DeviceQueue& queue) {
-  queue.inflight = inflight_area_ ? inflight_area_->queue(queue.index) : InflightQueue{};
+  take_inflight_area(queue);
   if (!queue.inflight.valid()) return;
-  if (queue.inflight.queue_size() < queue.size) {
-    fail("KEMARI_VHOST_USER_INFLIGHT", "queue " + std::to_string(queue.index) + " is larger than its inflight area");
-  }
   const uint16_t used = queue.split.used_index_in_memory();
   const InflightQueue::Recovered recovered = queue.inflight.recover(used);
   // The former back-end may have died between publishing and calling.
@@ -232,6 +246,11 @@ void RingDevice::discard(DeviceQueue& queue) {
     queue.error.reset();
   }
   if (queue.state == QueueState::kStopped || queue.state == QueueState::kDiscarding) return;
+  if (queue.state == QueueState::kRestored) {
+    queue.restored.reset();
+    queue.state = QueueState::kStopped;
+    return;
+  }
   publish(queue);
   queue.state = QueueState::kDiscarding;
   update_running(queue);
@@ -348,6 +367,7 @@ void RingDevice::finish(uint32_t index, uint16_t head, uint32_t written, uint64_
       queue.pending.remove(head);
       forget(queue, head);
       return;
+    case QueueState::kRestored:
     case QueueState::kStopped:
       assertion_failed("a stopped queue has nothing pending", __FILE__, __LINE__);
   }

@@ -17,6 +17,7 @@ class VhostUserSession {
 
   int fd() const noexcept { return socket_.fd(); }
   bool closed() const noexcept { return closed_; }
+  uint64_t features() const noexcept { return features_; }  // that were accepted last
 
   // Handles what is there, and waits a moment for more while a stop or a start is under way. Reports the end of the
   // connection to the device. Throws Error for what the front-end did wrong.

@@ -77,8 +77,8 @@ export interface Machine {
   /** Fulfilled when the process is gone. Idempotent. */
   kill(): Promise<void>;
   /**
-   * A second QMP monitor of the machine, for whoever captures: the connected descriptor, on which nothing was read or said
-   * yet. It belongs to the caller, who may take it once.
+   * A second QMP monitor of the machine, for whoever captures: a connected descriptor, on which nothing was read or said
+   * yet. It belongs to the caller; when it is closed the next one may be taken.
    */
   takeCaptureMonitor(): number;
   /**

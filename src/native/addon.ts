@@ -28,6 +28,8 @@ export interface Addon {
   socketPair(): [number, number];
   /** A Unix stream socket that listens on this path, close-on-exec and non-blocking; the caller closes it. */
   listenUnix(path: string): number;
+  /** A Unix stream socket that is connected to whoever listens on this path, close-on-exec; the caller closes it. */
+  connectUnix(path: string): number;
   /** The next connection of a listening socket, close-on-exec, or -1 when nobody has connected. */
   acceptUnix(listenFd: number): number;
   /** Another descriptor of the same open file or socket, close-on-exec. */

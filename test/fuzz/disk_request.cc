@@ -84,7 +84,8 @@ void carry_out(const DiskRequest& request, const BlockGeometry& geometry) {
 }
 
 void check_ranges(DiskRequest& request, const BlockGeometry& geometry) {
-  const uint8_t answer = parse_ranges(request, geometry);
+  uint8_t answer = parse_ranges(request);
+  if (answer == VIRTIO_BLK_S_OK) answer = check_ranges(request, geometry);
   KEMARI_ASSERT(answer == VIRTIO_BLK_S_OK || answer == VIRTIO_BLK_S_IOERR || answer == VIRTIO_BLK_S_UNSUPP);
   if (answer != VIRTIO_BLK_S_OK) return;
   KEMARI_ASSERT(request.range_count >= 1 && request.range_count <= kMaxDiscardRanges);

@@ -18,11 +18,16 @@ void add(std::atomic<uint64_t>& counter, uint64_t value) {
 }  // namespace
 
 DiskDevice::DiskDevice(RingDevice::Options options, DiskDeviceOptions disk, std::unique_ptr<BlockBackend> backend)
+    : DiskDevice(std::move(options), std::move(disk), backend->geometry(), backend->engine()) {
+  backend_ = std::move(backend);
+}
+
+DiskDevice::DiskDevice(RingDevice::Options options, DiskDeviceOptions disk, const BlockGeometry& geometry,
+                       const char* engine)
     : RingDevice(std::move(options)),
       disk_(std::move(disk)),
-      backend_(std::move(backend)),
-      geometry_(backend_->geometry()),
-      engine_(backend_->engine()),
+      geometry_(geometry),
+      engine_(engine),
       queues_(disk_.queues) {
   KEMARI_ASSERT(disk_.queues >= 1 && disk_.queues <= kMaxDiskQueues && disk_.serial.size() <= VIRTIO_BLK_ID_BYTES);
   fill_config();
@@ -79,7 +84,33 @@ void DiskDevice::features_acked(uint64_t features) {
 
 // --- the thread ----------------------------------------------------------------------------------------------------
 
+void DiskDevice::open(std::unique_ptr<BlockBackend> backend) {
+  const BlockGeometry& found = backend->geometry();
+  const auto differ = [&](const char* what, uint64_t is, uint64_t expected) {
+    fail("KEMARI_DISK_GEOMETRY", name() + ": the storage has " + what + " " + std::to_string(is) +
+                                     ", the guest's disk " + std::to_string(expected) +
+                                     "; both hosts must see the same storage");
+  };
+  if (found.size_bytes != geometry_.size_bytes) differ("size", found.size_bytes, geometry_.size_bytes);
+  if (found.logical_block_bytes > geometry_.logical_block_bytes) {
+    differ("block size", found.logical_block_bytes, geometry_.logical_block_bytes);
+  }
+  if (found.read_only && !geometry_.read_only) differ("read-only", 1, 0);
+  if (found.can_flush != geometry_.can_flush) differ("flushes", found.can_flush, geometry_.can_flush);
+  if (geometry_.can_discard && !found.can_discard) differ("discards", 0, 1);
+  if (geometry_.can_write_zeroes && !found.can_write_zeroes) differ("zeroing", 0, 1);
+  const std::unique_lock lock = park();
+  KEMARI_ASSERT(backend_ == nullptr);
+  backend_ = std::move(backend);
+}
+
 void DiskDevice::thread_started() {
+  attach();
+}
+
+// Once there is a back-end; at the latest when a request needs it.
+void DiskDevice::attach() {
+  if (backend_ == nullptr || std::exchange(attach_tried_, true)) return;
   try {
     backend_->attach(loop(), *this);
     attached_ = true;
@@ -115,6 +146,10 @@ void DiskDevice::serve(uint32_t index) {
   while (running(index)) {
     ring.set_kicks_wanted(false);
     for (; left > 0; --left) {
+      if (lane().is_full()) {
+        queues_[index].starved = true;
+        return;
+      }
       DiskRequest& request = take_free();
       const PopResult popped = pop(index, request.chain);
       if (popped != PopResult::kChain) {
@@ -127,18 +162,18 @@ void DiskDevice::serve(uint32_t index) {
       add(counters_.in_flight, 1);
       begin(request);
     }
-    if (left == 0) {
-      if (!std::exchange(queues_[index].posted, true)) {
-        loop().post([this, index] {
-          queues_[index].posted = false;
-          serve(index);
-        });
-      }
-      return;
-    }
+    if (left == 0) return post_serve(index);
     ring.set_kicks_wanted(true);
     if (ring.empty()) return;
   }
+}
+
+void DiskDevice::post_serve(uint32_t index) {
+  if (std::exchange(queues_[index].posted, true)) return;
+  loop().post([this, index] {
+    queues_[index].posted = false;
+    serve(index);
+  });
 }
 
 void DiskDevice::begin(DiskRequest& request) {
@@ -156,6 +191,10 @@ void DiskDevice::begin(DiskRequest& request) {
     case Parsed::kOk:
       break;
   }
+  dispatch(request);
+}
+
+void DiskDevice::dispatch(DiskRequest& request) {
   switch (request.type) {
     case VIRTIO_BLK_T_IN:
       if (!inside(request.sector, request.data_in_bytes, geometry_)) return respond(request, VIRTIO_BLK_S_IOERR, 0);
@@ -196,10 +235,10 @@ uint8_t DiskDevice::check_outbound(DiskRequest& request, OutboundKind kind) {
   if (geometry_.read_only) return VIRTIO_BLK_S_IOERR;
   const bool can = kind == OutboundKind::kDiskDiscard ? geometry_.can_discard : geometry_.can_write_zeroes;
   if (!can) return VIRTIO_BLK_S_UNSUPP;
-  const uint8_t refusal = parse_ranges(request, geometry_);
+  uint8_t refusal = request.range_count == 0 ? parse_ranges(request) : VIRTIO_BLK_S_OK;
+  if (refusal == VIRTIO_BLK_S_OK) refusal = check_ranges(request, geometry_);
   if (refusal != VIRTIO_BLK_S_OK) return refusal;
-  // What leaves are the ranges as they were checked.
-  request.bytes.push_back({request.ranges.data(), request.range_count * sizeof request.ranges[0]});
+  request.bytes = outbound_pieces(request);  // the ranges as they were checked
   return VIRTIO_BLK_S_OK;
 }
 
@@ -230,6 +269,7 @@ void DiskDevice::abandon_held(uint32_t index) {
 void DiskDevice::start(DiskRequest& request) {
   ++queues_[request.queue].in_flight;
   request.write_through = write_through_;
+  attach();
   switch (request.type) {
     case VIRTIO_BLK_T_IN:
       request.operation = BlockOperation::kRead;
@@ -309,6 +349,37 @@ void DiskDevice::count(const DiskRequest& request) {
   }
 }
 
+// --- cuts ----------------------------------------------------------------------------------------------------------
+
+std::vector<DeviceRequest> DiskDevice::requests_to_cut() {
+  std::vector<DeviceRequest> requests;
+  for (const auto& request : requests_) {
+    if (!request->is_taken) continue;
+    const bool outbound = request->type != VIRTIO_BLK_T_IN;
+    // It left through an open gate: a guest that has changed it since gets what is there now written over it.
+    if (outbound && !request->is_frozen) freeze_bytes(*request, outbound_pieces(*request));
+    requests.push_back({.queue = request->queue,
+                        .head = request->head,
+                        .kind = outbound ? static_cast<RequestKind>(request->kind) : RequestKind::kDiskRead,
+                        .place = request->is_held ? RequestPlace::kHeld : RequestPlace::kInFlight,
+                        .sequence = outbound ? request->sequence : 0,
+                        .sector = request->sector,
+                        .bytes = {request->frozen.get(), request->frozen_bytes}});
+  }
+  return requests;
+}
+
+void DiskDevice::submit_again(uint32_t index, const CutRequest& cut, const std::vector<Segment>& writable) {
+  DiskRequest& request = take_free();
+  request.queue = index;
+  request.head = request.chain.head = cut.head;
+  request.chain.readable.clear();
+  request.chain.writable = writable;
+  add(counters_.in_flight, 1);
+  parse_again(request, cut);
+  dispatch(request);
+}
+
 // --- what went wrong -----------------------------------------------------------------------------------------------
 
 bool DiskDevice::may_report() {
@@ -343,16 +414,23 @@ void DiskDevice::storage_event(const std::string& text) {
 DiskRequest& DiskDevice::take_free() {
   if (free_ == nullptr) {
     requests_.push_back(std::make_unique<DiskRequest>());
+    requests_.back()->is_taken = true;
     return *requests_.back();
   }
   DiskRequest& request = *free_;
   free_ = std::exchange(request.next_free, nullptr);
+  request.is_taken = true;
   return request;
 }
 
 void DiskDevice::free(DiskRequest& request) noexcept {
   lane().done(request);
+  request.is_taken = false;
   request.next_free = std::exchange(free_, &request);
+  if (lane().is_full()) return;
+  for (uint32_t index = 0; index < queues_.size(); ++index) {
+    if (std::exchange(queues_[index].starved, false)) post_serve(index);
+  }
 }
 
 }  // namespace kemari

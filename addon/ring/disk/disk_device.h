@@ -39,11 +39,17 @@ class DiskDevice final : public RingDevice, private BlockClient {
   static constexpr std::chrono::seconds kErrorEventWindow{10};
 
   DiskDevice(RingDevice::Options options, DiskDeviceOptions disk, std::unique_ptr<BlockBackend> backend);
+  // A disk whose storage is opened later, known by what another host says of it. `engine`: which one it will be.
+  DiskDevice(RingDevice::Options options, DiskDeviceOptions disk, const BlockGeometry& geometry, const char* engine);
   ~DiskDevice() override;
+
+  // The storage of a disk that was made without one; before any queue starts. Throws KEMARI_DISK_GEOMETRY when it is
+  // not what the guest was told. Any thread.
+  void open(std::unique_ptr<BlockBackend> backend);
 
   // Any thread, also when the device has stopped.
   const char* engine() const noexcept { return engine_.load(); }
-  uint64_t size_bytes() const noexcept { return geometry_.size_bytes; }
+  const BlockGeometry& geometry() const noexcept { return geometry_; }
   const DiskCounters& counters() const noexcept { return counters_; }
 
  protected:
@@ -56,21 +62,29 @@ class DiskDevice final : public RingDevice, private BlockClient {
   void thread_started() override;
   void thread_ending() override;
   void abandon() override;
+  void turn_ended() override { attach(); }
   void queue_started(uint32_t index) override;
   void queue_kicked(uint32_t index) override;
   void queue_stopping(uint32_t) override {}
   uint32_t in_flight(uint32_t index) const override { return queues_[index].in_flight; }
   void abandon_held(uint32_t index) override;
   void lane_released() override;
+  RingDeviceKind kind() const override { return RingDeviceKind::kDisk; }
+  std::vector<DeviceRequest> requests_to_cut() override;
+  void submit_again(uint32_t index, const CutRequest& request, const std::vector<Segment>& writable) override;
 
  private:
   struct QueueState {
     uint32_t in_flight = 0;  // with the back-end
     bool posted = false;     // serve() comes again in the next turn
+    bool starved = false;    // it stopped taking because the lane is full
   };
 
+  void attach();
   void serve(uint32_t index);
+  void post_serve(uint32_t index);
   void begin(DiskRequest& request);
+  void dispatch(DiskRequest& request);
   void begin_outbound(DiskRequest& request, OutboundKind kind);
   uint8_t check_outbound(DiskRequest& request, OutboundKind kind);
   void answer_id(DiskRequest& request);
@@ -88,11 +102,12 @@ class DiskDevice final : public RingDevice, private BlockClient {
 
   DiskDeviceOptions disk_;
   std::unique_ptr<BlockBackend> backend_;  // let go, with its locks, as the thread ends
-  BlockGeometry geometry_;
+  const BlockGeometry geometry_;           // what the guest was told
   std::atomic<const char*> engine_;
   virtio_blk_config config_{};
   bool write_through_ = false;
   bool attached_ = false;
+  bool attach_tried_ = false;
   std::vector<QueueState> queues_;
   std::vector<std::unique_ptr<DiskRequest>> requests_;  // bounded by what the queues can hold
   DiskRequest* free_ = nullptr;

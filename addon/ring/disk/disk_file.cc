@@ -59,7 +59,7 @@ DiskFile::DiskFile(const DiskFileOptions& options) : path_(options.path), direct
   if (!is_device_ && !S_ISREG(file.st_mode)) {
     fail("KEMARI_DISK_OPEN", "disk " + path_ + " is neither a regular file nor a block device");
   }
-  lock_.emplace_back(fd_.get(), path_, options.read_only);
+  lock_.emplace_back(fd_.get(), path_, options.read_only, options.steal);
   geometry_.read_only = options.read_only;
   if (is_device_) {
     measure_device(options.discard && !options.read_only);

@@ -16,6 +16,7 @@ struct DiskFileOptions {
   bool read_only = false;
   bool direct = true;   // O_DIRECT
   bool discard = true;  // the guest may discard
+  bool steal = false;   // whoever has it locked does not write any more
 };
 
 class DiskFile {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "error.h"
+
 #include "ring/disk/io_vector.h"
 
 namespace kemari {
@@ -30,19 +32,51 @@ void pieces_behind(std::span<const Segment> segments, size_t skip, std::vector<i
   }
 }
 
-}  // namespace
-
-Parsed parse(DiskRequest& request) {
+// Where the answer goes, and how much before it; false when there is no place.
+bool parse_writable(DiskRequest& request) {
   const Chain& chain = request.chain;
   request.data.clear();
   request.bytes.clear();
   request.data_in_bytes = request.data_out_bytes = 0;
   request.range_count = request.next_range = 0;
-  if (chain.writable.empty()) return Parsed::kNoStatus;
+  if (chain.writable.empty()) return false;
   const Segment& last = chain.writable.back();
   request.status = last.hva + last.length - 1;
   request.data_in_bytes = static_cast<uint32_t>(chain.writable_bytes() - 1);
+  return true;
+}
 
+// What the device may write, without the status.
+void take_writable(DiskRequest& request) {
+  const Segment& last = request.chain.writable.back();
+  for (const Segment& segment : request.chain.writable) {
+    io_append(request.data, segment.hva, segment.length - (&segment == &last ? 1 : 0));
+  }
+}
+
+uint32_t type_of(RequestKind kind) {
+  switch (kind) {
+    case RequestKind::kDiskRead:
+      return VIRTIO_BLK_T_IN;
+    case RequestKind::kDiskWrite:
+      return VIRTIO_BLK_T_OUT;
+    case RequestKind::kDiskFlush:
+      return VIRTIO_BLK_T_FLUSH;
+    case RequestKind::kDiskDiscard:
+      return VIRTIO_BLK_T_DISCARD;
+    case RequestKind::kDiskWriteZeroes:
+      return VIRTIO_BLK_T_WRITE_ZEROES;
+    case RequestKind::kFrame:
+      break;
+  }
+  fail("KEMARI_RING_STATE", "a disk's part of a checkpoint has a frame");
+}
+
+}  // namespace
+
+Parsed parse(DiskRequest& request) {
+  if (!parse_writable(request)) return Parsed::kNoStatus;
+  const Chain& chain = request.chain;
   virtio_blk_outhdr header{};
   if (copy_front(chain.readable, &header, sizeof header) != sizeof header) return Parsed::kShortHeader;
   request.type = header.type;
@@ -52,14 +86,52 @@ Parsed parse(DiskRequest& request) {
   if (header.type == VIRTIO_BLK_T_OUT) {
     pieces_behind(chain.readable, sizeof header, request.bytes);
   } else if (header.type == VIRTIO_BLK_T_IN || header.type == VIRTIO_BLK_T_GET_ID) {
-    for (const Segment& segment : chain.writable) {
-      io_append(request.data, segment.hva, segment.length - (&segment == &last ? 1 : 0));
-    }
+    take_writable(request);
   }
   return Parsed::kOk;
 }
 
-uint8_t parse_ranges(DiskRequest& request, const BlockGeometry& geometry) {
+void parse_again(DiskRequest& request, const CutRequest& cut) {
+  constexpr size_t kRangeBytes = sizeof(virtio_blk_discard_write_zeroes);
+  if (!parse_writable(request)) fail("KEMARI_RING_STATE", "a disk request of a checkpoint has no place for its status");
+  request.type = type_of(cut.kind);
+  request.sector = cut.sector;
+  request.data_out_bytes = static_cast<uint32_t>(cut.bytes.size());
+  switch (cut.kind) {
+    case RequestKind::kDiskWrite: {
+      // SAFETY: only read from; iovec has no const form.
+      const iovec bytes{const_cast<uint8_t*>(cut.bytes.data()), cut.bytes.size()};
+      freeze_bytes(request, {&bytes, 1});
+      if (request.frozen_bytes != 0) request.bytes.push_back({request.frozen.get(), request.frozen_bytes});
+      return;
+    }
+    case RequestKind::kDiskDiscard:
+    case RequestKind::kDiskWriteZeroes:
+      if (cut.bytes.empty() || cut.bytes.size() % kRangeBytes != 0 || cut.bytes.size() > sizeof request.ranges) break;
+      request.range_count = static_cast<uint32_t>(cut.bytes.size() / kRangeBytes);
+      std::memcpy(request.ranges.data(), cut.bytes.data(), cut.bytes.size());
+      return;
+    case RequestKind::kDiskRead:
+      take_writable(request);
+      [[fallthrough]];
+    default:
+      if (cut.bytes.empty()) return;
+  }
+  fail("KEMARI_RING_STATE",
+       "a disk request of a checkpoint has " + std::to_string(cut.bytes.size()) + " bytes, which its kind cannot have");
+}
+
+std::vector<iovec> outbound_pieces(DiskRequest& request) {
+  std::vector<iovec> pieces;
+  if (request.type == VIRTIO_BLK_T_OUT) {
+    pieces_behind(request.chain.readable, sizeof(virtio_blk_outhdr), pieces);
+  } else if (request.range_count != 0) {
+    pieces.push_back({request.ranges.data(), request.range_count * sizeof request.ranges[0]});
+  }
+  return pieces;
+}
+
+uint8_t parse_ranges(DiskRequest& request) {
   constexpr size_t kRangeBytes = sizeof(virtio_blk_discard_write_zeroes);
   const uint32_t bytes = request.data_out_bytes;
   if (bytes == 0 || bytes % kRangeBytes != 0 || bytes / kRangeBytes > kMaxDiscardRanges) return VIRTIO_BLK_S_IOERR;
@@ -68,7 +140,10 @@ uint8_t parse_ranges(DiskRequest& request, const BlockGeometry& geometry) {
   std::array<uint8_t, sizeof(virtio_blk_outhdr) + sizeof request.ranges> all;
   (void)copy_front(request.chain.readable, all.data(), sizeof(virtio_blk_outhdr) + bytes);
   std::memcpy(request.ranges.data(), all.data() + sizeof(virtio_blk_outhdr), bytes);
+  return VIRTIO_BLK_S_OK;
+}
 
+uint8_t check_ranges(const DiskRequest& request, const BlockGeometry& geometry) {
   const bool zeroes = request.type == VIRTIO_BLK_T_WRITE_ZEROES;
   const uint32_t known_flags = zeroes ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
   const uint64_t most = zeroes ? kMaxWriteZeroesBytes : kMaxDiscardBytes;

@@ -9,6 +9,7 @@
 #include "ring/disk/block_backend.h"
 #include "ring/disk/virtio_blk.h"
 #include "ring/output_gate.h"
+#include "ring/ring_state.h"
 #include "ring/split_queue.h"
 
 namespace kemari {
@@ -32,6 +33,7 @@ struct DiskRequest final : Outbound, BlockRequest {
   std::array<virtio_blk_discard_write_zeroes, kMaxDiscardRanges> ranges;
   uint32_t range_count = 0;
   uint32_t next_range = 0;
+  bool is_taken = false;  // by a request of the guest
   DiskRequest* next_free = nullptr;
 };
 
@@ -44,9 +46,17 @@ enum class Parsed : uint8_t {
 };
 Parsed parse(DiskRequest& request);
 
-// Copies the ranges of a DISCARD or WRITE_ZEROES and checks them against the disk. Returns VIRTIO_BLK_S_OK or the
-// answer.
-uint8_t parse_ranges(DiskRequest& request, const BlockGeometry& geometry);
+// Puts together what parse() and parse_ranges() once made of a request that comes from a checkpoint; the chain has its
+// writable segments and nothing else. Throws KEMARI_RING_STATE when they could not have made it.
+void parse_again(DiskRequest& request, const CutRequest& cut);
+
+// Copies the ranges of a DISCARD or WRITE_ZEROES out of the chain; VIRTIO_BLK_S_OK or the answer.
+uint8_t parse_ranges(DiskRequest& request);
+// Checks them against the disk. Returns VIRTIO_BLK_S_OK or the answer.
+uint8_t check_ranges(const DiskRequest& request, const BlockGeometry& geometry);
+
+// What leaves the guest with a request whose bytes are not frozen yet, also when it is with the back-end.
+std::vector<iovec> outbound_pieces(DiskRequest& request);
 
 // Whether [sector, sector + bytes / 512) is whole logical blocks inside the disk.
 bool inside(uint64_t sector, uint64_t bytes, const BlockGeometry& geometry) noexcept;

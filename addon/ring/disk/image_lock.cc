@@ -47,6 +47,11 @@ struct flock byte_lock(short type, off_t byte) {
   return lock;
 }
 
+void take_byte(int fd, off_t byte) {
+  struct flock lock = byte_lock(F_RDLCK, byte);
+  (void)::fcntl(fd, F_OFD_SETLK, &lock);
+}
+
 void lock_byte(int fd, off_t byte, const std::string& path, bool read_only) {
   struct flock lock = byte_lock(F_RDLCK, byte);
   if (::fcntl(fd, F_OFD_SETLK, &lock) == 0) return;
@@ -63,8 +68,14 @@ void test_byte(int fd, off_t byte, const std::string& path, bool read_only, cons
 }
 
 // As QEMU does it: first take all, then look. Of two that start at once at least one sees the other.
-void lock_description(int fd, const std::string& path, bool read_only) {
+void lock_description(int fd, const std::string& path, bool read_only, bool steal) {
   const Permissions mine = permissions(read_only);
+  if (steal) {
+    // Read locks go beside the old ones, and stay when those are gone; no one else gets in. That is all there is to do.
+    for (const int bit : mine.held) take_byte(fd, kHeldBase + bit);
+    for (const int bit : mine.denied) take_byte(fd, kDeniedBase + bit);
+    return;
+  }
   for (const int bit : mine.held) lock_byte(fd, kHeldBase + bit, path, read_only);
   for (const int bit : mine.denied) lock_byte(fd, kDeniedBase + bit, path, read_only);
   for (const int bit : mine.held) {
@@ -96,13 +107,14 @@ UniqueFd reopen(int fd, const std::string& path, int flags, bool read_only) {
 
 }  // namespace
 
-ImageLock::ImageLock(int fd, const std::string& path, bool read_only) {
+ImageLock::ImageLock(int fd, const std::string& path, bool read_only, bool steal) {
   struct stat file = {};
   if (::fstat(fd, &file) != 0) fail_errno("KEMARI_DISK_LOCK", "fstat", "cannot look at disk " + path);
   const int access = read_only ? O_RDONLY : O_RDWR;
   const bool is_device = S_ISBLK(file.st_mode);
-  locked_.push_back(reopen(fd, path, is_device && !read_only ? access | O_EXCL : access, read_only));
-  lock_description(locked_.back().get(), path, read_only);
+  const bool claim = is_device && !read_only && !steal;
+  locked_.push_back(reopen(fd, path, claim ? access | O_EXCL : access, read_only));
+  lock_description(locked_.back().get(), path, read_only, steal);
   if (!is_device) return;
 
   // Locks belong to an inode, and a device may have several: everyone locks the kernel's own node besides.
@@ -113,7 +125,7 @@ ImageLock::ImageLock(int fd, const std::string& path, bool read_only) {
   UniqueFd other(::open(canonical.c_str(), access | O_CLOEXEC | O_NONBLOCK));
   if (!other.valid())
     fail_errno("KEMARI_DISK_LOCK", "open", "cannot open " + canonical + " for the lock of disk " + path);
-  lock_description(other.get(), path, read_only);
+  lock_description(other.get(), path, read_only, steal);
   locked_.push_back(std::move(other));
 }
 

@@ -15,7 +15,8 @@ class ImageLock {
   // Locks what `fd` has open, found as `path`. A block device is locked by all the names this host has for it, and
   // claimed (O_EXCL) when it is to be written, so that a mounted one is refused too. Throws KEMARI_DISK_IN_USE, or
   // KEMARI_DISK_LOCK when the file system has no locks.
-  ImageLock(int fd, const std::string& path, bool read_only);
+  // `steal`: what others hold does not matter; whoever says so knows that they do not write any more.
+  ImageLock(int fd, const std::string& path, bool read_only, bool steal);
   ImageLock(ImageLock&&) noexcept = default;
   ImageLock& operator=(ImageLock&&) noexcept = default;
 

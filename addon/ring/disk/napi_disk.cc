@@ -2,7 +2,9 @@
 
 #include <liburing.h>
 
+#include <bit>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -45,21 +47,108 @@ bool choose_io_uring(Engine engine) {
   return works;
 }
 
-std::unique_ptr<BlockBackend> open_backend(const Napi::Object& options, bool io_uring) {
-  const bool read_only = bool_option(options, "readOnly");
-  const bool discard = bool_option(options, "discard");
-  const bool direct = bool_option(options, "direct");
-  const Napi::Object target = object_option(options, "target");
-  if (const auto uri = optional_string_option(target, "nbdUri")) {
-    return std::make_unique<NbdBackend>(*uri, read_only, discard);
+// Where a disk's bytes are, and how they are reached.
+struct Storage {
+  std::optional<std::string> nbd_uri;
+  DiskFileOptions file;  // without an URI
+  bool io_uring;
+
+  const char* engine() const noexcept { return nbd_uri ? "nbd" : io_uring ? "io_uring" : "threads"; }
+
+  // Blocks: a server may take its time.
+  std::unique_ptr<BlockBackend> open(bool steal) const {
+    if (nbd_uri) return std::make_unique<NbdBackend>(*nbd_uri, file.read_only, file.discard);
+    DiskFileOptions options = file;
+    options.steal = steal;
+    return std::make_unique<FileBackend>(DiskFile(options), io_uring);
   }
-  DiskFileOptions file;
-  file.path = string_option(target, "path");
-  file.read_only = read_only;
-  file.direct = direct;
-  file.discard = discard;
-  return std::make_unique<FileBackend>(DiskFile(file), io_uring);
+};
+
+Storage storage_options(const Napi::Object& options, bool io_uring) {
+  const Napi::Object target = object_option(options, "target");
+  Storage storage;
+  storage.nbd_uri = optional_string_option(target, "nbdUri");
+  if (!storage.nbd_uri) storage.file.path = string_option(target, "path");
+  storage.file.read_only = bool_option(options, "readOnly");
+  storage.file.direct = bool_option(options, "direct");
+  storage.file.discard = bool_option(options, "discard");
+  storage.io_uring = io_uring;
+  return storage;
 }
+
+constexpr int64_t kMaxSafeInteger = (1ll << 53) - 1;
+
+uint32_t block_option(const Napi::Object& options, const char* key, int64_t low) {
+  constexpr int64_t kMaxBlockBytes = 1 << 30;
+  return static_cast<uint32_t>(integer_option(options, key, low, kMaxBlockBytes));
+}
+
+// A geometry that another host tells: what the guest is shown must make sense.
+BlockGeometry geometry_options(const Napi::Object& options) {
+  BlockGeometry geometry;
+  geometry.size_bytes = static_cast<uint64_t>(integer_option(options, "sizeBytes", kSectorBytes, kMaxSafeInteger));
+  geometry.logical_block_bytes = block_option(options, "logicalBlockBytes", kSectorBytes);
+  geometry.physical_block_bytes = block_option(options, "physicalBlockBytes", kSectorBytes);
+  geometry.optimal_io_bytes = block_option(options, "optimalIoBytes", 0);
+  geometry.discard_granularity_bytes = block_option(options, "discardGranularityBytes", kSectorBytes);
+  geometry.read_only = bool_option(options, "readOnly");
+  geometry.can_flush = bool_option(options, "canFlush");
+  geometry.can_discard = bool_option(options, "canDiscard");
+  geometry.can_write_zeroes = bool_option(options, "canWriteZeroes");
+  if (!std::has_single_bit(geometry.logical_block_bytes) || !std::has_single_bit(geometry.physical_block_bytes) ||
+      geometry.size_bytes % kSectorBytes != 0) {
+    fail("KEMARI_ARGUMENT", "a disk's geometry has block sizes or a size that no disk has");
+  }
+  return geometry;
+}
+
+Napi::Object to_object(Napi::Env env, const BlockGeometry& geometry) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("sizeBytes", Napi::Number::New(env, static_cast<double>(geometry.size_bytes)));
+  object.Set("logicalBlockBytes", geometry.logical_block_bytes);
+  object.Set("physicalBlockBytes", geometry.physical_block_bytes);
+  object.Set("optimalIoBytes", geometry.optimal_io_bytes);
+  object.Set("discardGranularityBytes", geometry.discard_granularity_bytes);
+  object.Set("readOnly", geometry.read_only);
+  object.Set("canFlush", geometry.can_flush);
+  object.Set("canDiscard", geometry.can_discard);
+  object.Set("canWriteZeroes", geometry.can_write_zeroes);
+  return object;
+}
+
+// Opens the storage of a deferred disk where JavaScript does not have to wait.
+class DiskOpener : public Napi::AsyncWorker {
+ public:
+  DiskOpener(Napi::Env env, std::shared_ptr<DiskDevice> disk, std::shared_ptr<const Storage> storage, bool steal)
+      : Napi::AsyncWorker(env),
+        promise_(Napi::Promise::Deferred::New(env)),
+        disk_(std::move(disk)),
+        storage_(std::move(storage)),
+        steal_(steal) {}
+
+  Napi::Promise promise() const { return promise_.Promise(); }
+
+ protected:
+  void Execute() override {
+    try {
+      disk_->open(storage_->open(steal_));
+    } catch (const Error& error) {
+      error_ = error;
+    }
+  }
+  void OnOK() override {
+    if (error_) return promise_.Reject(to_napi_error(Env(), *error_).Value());
+    promise_.Resolve(Env().Undefined());
+  }
+  void OnError(const Napi::Error& error) override { promise_.Reject(error.Value()); }
+
+ private:
+  Napi::Promise::Deferred promise_;
+  std::shared_ptr<DiskDevice> disk_;
+  const std::shared_ptr<const Storage> storage_;
+  const bool steal_;
+  std::optional<Error> error_;
+};
 
 class DiskObject final : public RingDeviceObject<DiskObject> {
  public:
@@ -71,7 +160,24 @@ class DiskObject final : public RingDeviceObject<DiskObject> {
   static constexpr napi_type_tag kTag{0x6b656d6172690002, 0x6469736b64657669};
 
   static void define(Napi::Env env, Napi::Object exports) {
-    RingDeviceObject::define(env, exports, "Disk", {InstanceMethod("stats", &DiskObject::stats)});
+    RingDeviceObject::define(
+        env, exports, "Disk",
+        {InstanceMethod("stats", &DiskObject::stats), InstanceMethod("open", &DiskObject::open_deferred),
+         InstanceAccessor("geometry", &DiskObject::geometry, nullptr)});
+  }
+
+  Napi::Value geometry(const Napi::CallbackInfo& info) { return to_object(info.Env(), disk_->geometry()); }
+
+  // open({steal}): once, of a deferred disk.
+  Napi::Value open_deferred(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] {
+      const bool steal = bool_option(first_argument(info), "steal");
+      if (deferred_ == nullptr) fail("KEMARI_ARGUMENT", "the disk is open, or was told to open, already");
+      auto* opener = new DiskOpener(info.Env(), disk_, std::exchange(deferred_, {}), steal);  // deletes itself
+      const Napi::Promise promise = opener->promise();
+      opener->Queue();
+      return promise;
+    });
   }
 
   Napi::Value stats(const Napi::CallbackInfo& info) {
@@ -81,7 +187,7 @@ class DiskObject final : public RingDeviceObject<DiskObject> {
     const DiskCounters& counters = disk_->counters();
     Napi::Object stats = Napi::Object::New(info.Env());
     stats["engine"] = disk_->engine();
-    stats["sizeBytes"] = Napi::Number::New(info.Env(), static_cast<double>(disk_->size_bytes()));
+    stats["sizeBytes"] = Napi::Number::New(info.Env(), static_cast<double>(disk_->geometry().size_bytes));
     stats["reads"] = number(counters.reads);
     stats["writes"] = number(counters.writes);
     stats["flushes"] = number(counters.flushes);
@@ -105,8 +211,14 @@ class DiskObject final : public RingDeviceObject<DiskObject> {
       }
       const bool io_uring = choose_io_uring(engine_option(options));
       common.device.allow_io_uring = io_uring;
-      auto backend = open_backend(options, io_uring);
-      disk_ = std::make_shared<DiskDevice>(std::move(common.device), std::move(disk), std::move(backend));
+      Storage storage = storage_options(options, io_uring);
+      if (options.Get("deferred").IsUndefined()) {
+        disk_ = std::make_shared<DiskDevice>(std::move(common.device), std::move(disk), storage.open(false));
+      } else {
+        disk_ = std::make_shared<DiskDevice>(std::move(common.device), std::move(disk),
+                                             geometry_options(object_option(options, "deferred")), storage.engine());
+        deferred_ = std::make_shared<const Storage>(std::move(storage));
+      }
     } catch (...) {
       common.events->close();  // an open channel would keep the process alive
       throw;
@@ -115,6 +227,7 @@ class DiskObject final : public RingDeviceObject<DiskObject> {
   }
 
   std::shared_ptr<DiskDevice> disk_;
+  std::shared_ptr<const Storage> deferred_;  // until it is told to open
 };
 
 }  // namespace

@@ -31,7 +31,8 @@ class NicObject : public RingDeviceObject<NicObject> {
   static constexpr napi_type_tag kTag{0x6b656d6172690003, 0x6e69636e69636e69};
 
   static void define(Napi::Env env, Napi::Object exports) {
-    RingDeviceObject::define(env, exports, "Nic", {InstanceMethod("stats", &NicObject::stats)});
+    RingDeviceObject::define(env, exports, "Nic",
+                             {InstanceMethod("stats", &NicObject::stats), InstanceMethod("open", &NicObject::open)});
   }
 
  private:
@@ -41,7 +42,15 @@ class NicObject : public RingDeviceObject<NicObject> {
         .bridge = optional_string_option(options, "bridge").value_or(""),
         .queues = static_cast<uint32_t>(integer_option(options, "queues", 1, Tap::kMaxQueues)),
         .guest_mac = parse_mac(string_option(options, "mac")),
+        .up = !options.Get("deferred").ToBoolean().Value(),
     };
+  }
+
+  Napi::Value open(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] {
+      nic_->open();
+      return info.Env().Undefined();
+    });
   }
 
   Napi::Value stats(const Napi::CallbackInfo& info) {

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <functional>
+#include <string>
 #include <utility>
 
 #include "error.h"
@@ -38,6 +39,11 @@ Nic::Nic(Options device, const Tap::Options& tap)
 
 Nic::~Nic() {
   stop();
+}
+
+void Nic::open() {
+  const std::unique_lock lock = park();
+  tap_.bring_up();
 }
 
 uint64_t Nic::device_features() const {
@@ -133,8 +139,26 @@ void Nic::abandon_held(uint32_t index) {
 }
 
 void Nic::lane_released() {
+  for (const auto& pair : pairs_) pair->transmit.send_waiting();  // the lease may have ended on them
   while (Outbound* request = lane().next_released()) TransmitQueue::released(*request);
-  for (const auto& pair : pairs_) pair->transmit.complete_left();
+  for (const auto& pair : pairs_) {
+    pair->transmit.complete_left();
+    pair->transmit.run_if_starved();
+  }
+}
+
+std::vector<DeviceRequest> Nic::requests_to_cut() {
+  std::vector<DeviceRequest> requests;
+  for (const auto& pair : pairs_) pair->transmit.add_to_cut(requests);
+  return requests;
+}
+
+void Nic::submit_again(uint32_t index, const CutRequest& request, const std::vector<Segment>& writable) {
+  if (is_receive(index) || request.kind != RequestKind::kFrame || !writable.empty()) {
+    fail("KEMARI_RING_STATE", "NIC '" + name() + "': queue " + std::to_string(index) +
+                                  " of a checkpoint has a request that is no frame to be sent");
+  }
+  pairs_[index / 2]->transmit.submit_again(request);
 }
 
 // Someone may delete the tap under us: the guest then has a dead wire, not a broken device.

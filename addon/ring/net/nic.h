@@ -38,6 +38,9 @@ class Nic final : public RingDevice {
 
   const NicStats& stats() const noexcept { return stats_; }
 
+  // Brings up the tap of a NIC whose options left it down. Any thread; throws what Tap::bring_up() throws.
+  void open();
+
  protected:
   uint64_t device_features() const override;
   uint32_t queue_count() const override { return tap_.queue_count() * 2; }
@@ -55,6 +58,9 @@ class Nic final : public RingDevice {
   uint32_t in_flight(uint32_t index) const override;
   void abandon_held(uint32_t index) override;
   void lane_released() override;
+  RingDeviceKind kind() const override { return RingDeviceKind::kNic; }
+  std::vector<DeviceRequest> requests_to_cut() override;
+  void submit_again(uint32_t index, const CutRequest& request, const std::vector<Segment>& writable) override;
 
  private:
   // Transmitted frames are completed no later than this after they left.

@@ -148,7 +148,13 @@ void Tap::set_up_link(const Options& options) {
   call(socket.get(), SIOCSIFHWADDR, &request, "SIOCSIFHWADDR", "cannot set the address of tap '" + name_ + "'");
   disable_ipv6(name_);
   if (!options.bridge.empty()) join_bridge(socket.get(), name_, options.bridge);
-  request = request_for(name_);
+  if (options.up) bring_up();
+}
+
+void Tap::bring_up() {
+  const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) fail_errno("KEMARI_NET_TAP", "socket", "cannot open a socket to bring up tap '" + name_ + "'");
+  ifreq request = request_for(name_);
   call(socket.get(), SIOCGIFFLAGS, &request, "SIOCGIFFLAGS", "cannot read the flags of tap '" + name_ + "'");
   request.ifr_flags |= IFF_UP;
   call(socket.get(), SIOCSIFFLAGS, &request, "SIOCSIFFLAGS", "cannot bring up tap '" + name_ + "'");

@@ -25,12 +25,16 @@ class Tap {
     std::string bridge;  // empty: on none
     uint32_t queues;     // descriptors, [1, kMaxQueues]
     MacAddress guest_mac;
+    bool up = true;  // false: bring_up() comes later; until then no frame goes either way and no switch learns of it
   };
 
-  // Makes the interface and brings it up. Nothing stays behind when it throws:
+  // Makes the interface, puts it on its bridge and brings it up. Nothing stays behind when it throws:
   // KEMARI_NET_TAP_NAME, KEMARI_NET_TAP_EXISTS, KEMARI_NET_NO_TUN, KEMARI_NET_PERMISSION, KEMARI_NET_TAP,
   // KEMARI_NET_NO_BRIDGE, KEMARI_NET_BRIDGE.
   explicit Tap(const Options& options);
+
+  // Throws KEMARI_NET_TAP, KEMARI_NET_PERMISSION. Idempotent.
+  void bring_up();
 
   // Ends the interface. Nothing but name() and queue_count() is called afterwards. Idempotent.
   void close() noexcept;

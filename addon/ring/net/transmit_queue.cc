@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -112,6 +113,10 @@ void TransmitQueue::run() {
   uint32_t frames = 0;
   uint64_t bytes = 0;
   for (uint32_t batches = 0; batches < kTurnBatches;) {
+    if (nic_.lane().is_full()) {
+      starved_ = true;
+      return complete_left();
+    }
     const PopResult result = nic_.pop(index_, chain_);
     if (result == PopResult::kBroken) return complete_left();
     if (result == PopResult::kEmpty) {
@@ -155,6 +160,46 @@ void TransmitQueue::released(Outbound& request) {
   frame.owner->send_or_wait(&frame);
 }
 
+void TransmitQueue::run_if_starved() {
+  if (!nic_.lane().is_full() && std::exchange(starved_, false)) run();
+}
+
+void TransmitQueue::add_to_cut(std::vector<DeviceRequest>& requests) {
+  const auto add = [&](Frame& frame) {
+    if (!frame.is_frozen) freeze_bytes(frame, frame.bytes);
+    requests.push_back({.queue = index_,
+                        .head = frame.head,
+                        .kind = RequestKind::kFrame,
+                        .place = frame.is_held ? RequestPlace::kHeld : RequestPlace::kInFlight,
+                        .sequence = frame.sequence,
+                        .bytes = {frame.frozen.get(), frame.frozen_bytes}});
+  };
+  for (Outbound* request : nic_.lane().held()) {
+    if (request->queue == index_) add(static_cast<Frame&>(*request));
+  }
+  for (Frame* frame : waiting_) add(*frame);
+  for (Frame* frame : left_) add(*frame);
+}
+
+void TransmitQueue::submit_again(const CutRequest& cut) {
+  const size_t header_bytes = net_header_bytes(nic_.features_);
+  if (cut.bytes.size() < header_bytes) fail("KEMARI_RING_STATE", "a frame of a checkpoint is shorter than its header");
+  Frame* frame = take();
+  frame->head = cut.head;
+  frame->header = {};
+  std::memcpy(&frame->header, cut.bytes.data(), header_bytes);
+  frame->frame_bytes = cut.bytes.size() - header_bytes;
+  if (!check_transmit_header(frame->header, frame->frame_bytes, nic_.features_)) {
+    fail("KEMARI_RING_STATE", "a frame of a checkpoint has a header that no guest could have sent");
+  }
+  // SAFETY: only read from; iovec has no const form.
+  const iovec payload{const_cast<uint8_t*>(cut.bytes.data()) + header_bytes, frame->frame_bytes};
+  freeze_bytes(*frame, std::array{iovec{&frame->header, header_bytes}, payload});
+  frame->bytes.assign(1, iovec{frame->frozen.get(), frame->frozen_bytes});
+  if (nic_.lane().admit(*frame)) send_or_wait(frame);
+  complete_left();
+}
+
 void TransmitQueue::send_or_wait(Frame* frame) {
   if (waiting_.empty() && send(*frame) == Sent::kDone) return has_left(frame);
   waiting_.push_back(frame);
@@ -178,12 +223,17 @@ TransmitQueue::Sent TransmitQueue::send(Frame& frame) {
 
 void TransmitQueue::tap_writable() {
   if (waiting_.empty()) return;
-  while (!waiting_.empty() && send(*waiting_.front()) == Sent::kDone) {
+  send_waiting();
+  complete_left();
+  run();
+}
+
+// Frames that passed the gate some time ago: the lease has to hold now.
+void TransmitQueue::send_waiting() {
+  while (!waiting_.empty() && nic_.lane().may_submit() && send(*waiting_.front()) == Sent::kDone) {
     has_left(waiting_.front());
     waiting_.pop_front();
   }
-  complete_left();
-  run();
 }
 
 }  // namespace kemari

@@ -9,6 +9,7 @@
 
 #include "ring/net/net_header.h"
 #include "ring/output_gate.h"
+#include "ring/ring_device.h"
 #include "ring/split_queue.h"
 
 namespace kemari {
@@ -43,6 +44,14 @@ class TransmitQueue {
   uint32_t in_flight() const noexcept { return static_cast<uint32_t>(waiting_.size() + left_.size()); }
   // Completes the frames that have left.
   void complete_left();
+  // Goes on taking frames where that had ended because the lane was full.
+  void run_if_starved();
+  // Sends what passed the gate and could not leave.
+  void send_waiting();
+
+  // As RingDevice::requests_to_cut() and submit_again().
+  void add_to_cut(std::vector<DeviceRequest>& requests);
+  void submit_again(const CutRequest& cut);
 
   // Sends what the gate let go of. `request` came from a TransmitQueue of this device.
   static void released(Outbound& request);
@@ -72,7 +81,8 @@ class TransmitQueue {
   Nic& nic_;
   const uint32_t index_;
   bool running_ = false;
-  bool posted_ = false;  // another turn is due
+  bool posted_ = false;   // another turn is due
+  bool starved_ = false;  // it stopped taking because the lane is full
   Chain chain_;
   std::vector<std::unique_ptr<Frame>> frames_;  // all that were ever needed at once: at most the queue's size
   std::vector<Frame*> free_;

@@ -15,7 +15,7 @@ export interface Engine {
 export interface MachineDescriptors {
   readonly ram: number;
   readonly qmp: number;
-  /** The second monitor, for whoever captures. */
+  /** A listening socket for the second monitor: for whoever captures, while he does. */
   readonly captureQmp?: number | undefined;
   readonly console: number;
   readonly kernel: number | undefined;
@@ -104,7 +104,8 @@ function rebootAction(config: DomainConfig): 'reset' | 'shutdown' {
 
 function captureMonitor({ captureQmp }: MachineDescriptors): string[] {
   if (captureQmp === undefined) return [];
-  return ['-chardev', `socket,id=capture,fd=${captureQmp}`, '-mon', 'chardev=capture,mode=control'];
+  const chardev = `socket,id=capture,fd=${captureQmp},server=on,wait=off`;
+  return ['-chardev', chardev, '-mon', 'chardev=capture,mode=control'];
 }
 
 function fdPath(fd: number): string {

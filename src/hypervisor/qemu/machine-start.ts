@@ -1,5 +1,6 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { constants, openSync, rmSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { join } from 'node:path';
 import { addon } from '../../native/addon.js';
 import { waitUntil } from '../../base/deadline.js';
 import { KemariError, messageOf } from '../../base/errors.js';
@@ -33,7 +34,6 @@ export class MachineStart {
   readonly #fds = new InheritedFds();
   readonly #lastLines: string[] = [];
   #vifs: VifSockets | undefined;
-  #captureFd: number | undefined;
   #incoming: IncomingState | undefined;
 
   constructor(options: MachineOptions, qemu: QemuBinary, accel: 'kvm' | 'tcg', privileges: Privileges) {
@@ -55,11 +55,11 @@ export class MachineStart {
       await this.#meet(qmp, process);
       return new QemuMachine({
         ...{ process, qmp, version: this.#qemu.version, accel: this.#accel, config: this.#options.config },
-        ...{ captureFd: this.#captureFd, incoming: this.#incoming, lastWords: () => this.#lastWords() },
+        ...{ capturePath: this.#capturePath, incoming: this.#incoming, lastWords: () => this.#lastWords() },
       });
     } catch (error) {
       qmpSocket.destroy();
-      if (this.#captureFd !== undefined) closeSync(this.#captureFd);
+      rmSync(this.#capturePath, { force: true });
       this.#incoming?.close();
       process?.child.kill('SIGKILL');
       await process?.exited;
@@ -76,9 +76,8 @@ export class MachineStart {
     const { boot, vifs } = config;
     const qmp = this.#fds.give(qmpChildFd);
     const ram = this.#fds.give(this.#ram());
-    const captureQmp = this.#connection((fd) => {
-      this.#captureFd = fd;
-    });
+    rmSync(this.#capturePath, { force: true });
+    const captureQmp = this.#fds.give(addon.listenUnix(this.#capturePath));
     if (this.#options.incoming === true) {
       const number = this.#connection((fd) => {
         this.#incoming = new IncomingState(fd, () => number);
@@ -96,6 +95,11 @@ export class MachineStart {
       }),
     );
     return { ram, qmp, captureQmp, console, kernel, ramdisk, disks, vifDirectory };
+  }
+
+  /** In a folder that only its owner may enter. */
+  get #capturePath(): string {
+    return join(this.#options.privateDirectory, 'capture');
   }
 
   /** A descriptor of our own for guest RAM: ours is closed when QEMU has it, the caller's is not. */

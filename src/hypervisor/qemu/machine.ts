@@ -1,7 +1,8 @@
-import { closeSync, readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { assert } from '../../base/assert.js';
 import { KemariError, messageOf } from '../../base/errors.js';
 import type { DomainConfig } from '../../model/domain-config.js';
+import { addon } from '../../native/addon.js';
 import type { MachineDescription } from '../../model/machine-description.js';
 import type { Machine, MachineEvent } from '../contract.js';
 import { describeMachine } from './describe.js';
@@ -18,8 +19,8 @@ export interface QemuMachineParts {
   readonly version: string;
   readonly accel: 'kvm' | 'tcg';
   readonly config: DomainConfig;
-  /** Our end of the capture monitor; it belongs to the machine until it is taken. */
-  readonly captureFd: number | undefined;
+  /** Where the second monitor listens; the name goes with the machine. */
+  readonly capturePath: string;
   /** Of a machine that waits for a state. */
   readonly incoming: IncomingState | undefined;
   /** What QEMU printed last, as the end of a sentence. */
@@ -33,13 +34,11 @@ export class QemuMachine implements Machine {
   readonly #parts: QemuMachineParts;
   readonly #process: QemuProcess;
   readonly #qmp: QmpClient;
-  #captureFd: number | undefined;
 
   constructor(parts: QemuMachineParts) {
     this.#parts = parts;
     this.#process = parts.process;
     this.#qmp = parts.qmp;
-    this.#captureFd = parts.captureFd;
     this.version = parts.version;
     this.accel = parts.accel;
   }
@@ -66,10 +65,7 @@ export class QemuMachine implements Machine {
   }
 
   takeCaptureMonitor(): number {
-    const fd = this.#captureFd;
-    assert(fd !== undefined, 'the capture monitor is taken once');
-    this.#captureFd = undefined;
-    return fd;
+    return addon.connectUnix(this.#parts.capturePath);
   }
 
   async load(state: Buffer): Promise<void> {
@@ -92,8 +88,7 @@ export class QemuMachine implements Machine {
   }
 
   async kill(): Promise<void> {
-    if (this.#captureFd !== undefined) closeSync(this.#captureFd);
-    this.#captureFd = undefined;
+    rmSync(this.#parts.capturePath, { force: true });
     this.#parts.incoming?.close();
     this.#qmp.close();
     this.#process.child.kill('SIGKILL');

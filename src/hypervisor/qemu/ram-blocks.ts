@@ -23,7 +23,7 @@ const MADE_BY_QEMU = /^(?:\/rom@etc\/.+|pc\.rom)$/;
  * (dump_ramblock). Pure. Errors: `KEMARI_MACHINE_MEMORY` for another table.
  */
 export function parseRamBlocks(answer: unknown): RamBlock[] {
-  const text = String((answer as { 'human-readable-text'?: unknown } | null)?.['human-readable-text'] ?? '');
+  const text = (answer as { 'human-readable-text'?: string } | null)?.['human-readable-text'] ?? '';
   const [head = '', ...rows] = text.split('\n').filter((line) => line.trim() !== '');
   const blocks = rows.map((row) => {
     const found = /^\s*(\S.*?)\s+\d+ [KMG]iB\s+0x[0-9a-f]+\s+0x([0-9a-f]+)\s+0x[0-9a-f]+/.exec(row);

@@ -1,0 +1,166 @@
+// A device's part of a checkpoint: taken where the guest runs, put in place where it goes on.
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "error.h"
+#include "ring/device_queue.h"
+#include "ring/inflight_area.h"
+#include "ring/ring_device.h"
+#include "ring/vhost_user_session.h"
+
+namespace kemari {
+
+namespace {
+
+// The device's requests of one queue, by head.
+using RequestTable = std::vector<const DeviceRequest*>;
+
+std::vector<GpaSegment> to_gpa(const GuestMemory& memory, const std::vector<Segment>& segments) {
+  std::vector<GpaSegment> translated;
+  translated.reserve(segments.size());
+  for (const Segment& segment : segments) {
+    const std::optional<uint64_t> gpa = memory.gpa_of(segment.hva, segment.length);
+    if (!gpa) fail("KEMARI_RING_STATE", "a request in flight has a buffer in memory that was taken from the guest");
+    translated.push_back({*gpa, segment.length});
+  }
+  return translated;
+}
+
+std::vector<Segment> to_hva(const GuestMemory& memory, const std::vector<GpaSegment>& segments) {
+  std::vector<Segment> translated;
+  translated.reserve(segments.size());
+  for (const GpaSegment& segment : segments) {
+    uint8_t* hva = memory.at_gpa(segment.gpa, segment.length);
+    if (hva == nullptr) {
+      fail("KEMARI_RING_STATE", "a request of a checkpoint has a buffer outside guest memory, at guest address " +
+                                    std::to_string(segment.gpa));
+    }
+    translated.push_back({hva, segment.length});
+  }
+  return translated;
+}
+
+CutQueue cut_queue(const GuestMemory& memory, const DeviceQueue& queue, const RequestTable& requests) {
+  CutQueue cut;
+  cut.index = queue.index;
+  cut.size = queue.split.size();
+  cut.last_available = queue.split.last_available_index();
+  cut.used = queue.split.used_index();
+  for (const DeviceQueue::Kept& kept : queue.kept) cut.kept.push_back({kept.head, kept.written});
+  cut.unread.assign(queue.resubmit.begin(), queue.resubmit.end());
+  for (uint16_t head = queue.pending.oldest(); head != PendingList::kNone; head = queue.pending.after(head)) {
+    const PendingList::Entry& entry = queue.pending[head];
+    if (entry.kept) continue;
+    const DeviceRequest* request = requests[head];
+    KEMARI_ASSERT(request != nullptr);
+    cut.pending.push_back({.head = head,
+                           .kind = request->kind,
+                           .place = request->place,
+                           .sequence = request->sequence,
+                           .sector = request->sector,
+                           .writable = to_gpa(memory, entry.writable),
+                           .bytes = request->bytes});
+  }
+  return cut;
+}
+
+}  // namespace
+
+std::vector<uint8_t> RingDevice::cut() {
+  const std::unique_lock lock = park();
+  if (!lane_) fail("KEMARI_RING_STATE", name_ + " has ended: there is nothing to cut");
+  for (const auto& queue : queues_) {
+    if (queue->state != QueueState::kStarted && queue->state != QueueState::kDraining) continue;
+    fail("KEMARI_RING_STATE", name_ + ": queue " + std::to_string(queue->index) +
+                                  " still runs, so what a cut says of it would not be true any more; stop the machine "
+                                  "first, with suspending on");
+  }
+  lane_->freeze();
+  const std::vector<DeviceRequest> requests = requests_to_cut();
+  std::vector<RequestTable> tables(queues_.size());
+  for (const auto& queue : queues_) tables[queue->index].resize(queue->split.size());
+  for (const DeviceRequest& request : requests) tables[request.queue][request.head] = &request;
+  RingState state{kind(), session_->features(), static_cast<uint32_t>(queues_.size()), {}};
+  for (const auto& queue : queues_) {
+    if (queue->state == QueueState::kSuspended) {
+      state.queues.push_back(cut_queue(memory_, *queue, tables[queue->index]));
+    } else if (queue->state == QueueState::kRestored) {
+      state.queues.push_back(queue->restored->queue);
+    }
+  }
+  return encode_ring_state(state);
+}
+
+void RingDevice::restore(std::span<const uint8_t> bytes) {
+  const std::shared_ptr<const std::vector<uint8_t>> kept =
+      std::make_shared<std::vector<uint8_t>>(bytes.begin(), bytes.end());
+  RingState state = decode_ring_state(*kept);
+  const std::unique_lock lock = park();
+  if (!lane_) fail("KEMARI_RING_STATE", name_ + " has ended: nothing can be restored");
+  if (state.kind != kind() || state.queue_count != queue_count()) {
+    fail("KEMARI_RING_STATE", name_ + ": the checkpoint is that of another device: kind " +
+                                  std::to_string(static_cast<int>(state.kind)) + " with " +
+                                  std::to_string(state.queue_count) + " queues, expected kind " +
+                                  std::to_string(static_cast<int>(kind())) + " with " + std::to_string(queue_count()));
+  }
+  const bool in_use = std::any_of(queues_.begin(), queues_.end(),
+                                  [](const auto& queue) { return queue->state != QueueState::kStopped; });
+  if (in_use || restored_) fail("KEMARI_RING_STATE", name_ + " runs already: a checkpoint comes too late");
+  restored_ = true;
+  restored_features_ = state.features;
+  for (CutQueue& cut : state.queues) {
+    DeviceQueue& queue = *queues_[cut.index];
+    queue.restored = std::make_unique<DeviceQueue::Restored>(std::move(cut), kept);
+    queue.state = QueueState::kRestored;
+  }
+}
+
+// The front-end says where the ring is: it goes on if that is where it was cut.
+void RingDevice::start_restored(DeviceQueue& queue) {
+  const std::unique_ptr<DeviceQueue::Restored> restored = std::move(queue.restored);
+  const CutQueue& cut = restored->queue;
+  queue.state = QueueState::kStopped;
+  if (session_->features() != restored_features_) {
+    fail("KEMARI_RING_STATE", name_ + ": the machine starts it with other features than those of the checkpoint");
+  }
+  queue.split.set_size(queue.size);
+  queue.split.set_addresses(*queue.addresses);
+  const uint16_t used = queue.split.used_index_in_memory();
+  if (queue.size != cut.size || queue.base != cut.last_available || used != cut.used) {
+    // The guest had reset the device by the cut; else machine and rings are not of one checkpoint, and it will wait for
+    // its requests in vain.
+    emit({DeviceEvent::Type::kQueueBroken, "KEMARI_RING_STATE",
+          name_ + ": queue " + std::to_string(queue.index) + " starts at " + std::to_string(queue.base) + " with " +
+              std::to_string(used) + " used, but was cut at " + std::to_string(cut.last_available) + " with " +
+              std::to_string(cut.used) + " used: what was pending is forgotten, as after a reset by the guest"});
+    return begin(queue);
+  }
+  // All that can be wrong is found before anything happens.
+  std::vector<std::vector<Segment>> writable;
+  writable.reserve(cut.pending.size());
+  for (const CutRequest& request : cut.pending) writable.push_back(to_hva(memory_, request.writable));
+  prepare(queue);
+  take_inflight_area(queue);
+  if (queue.inflight.valid()) queue.inflight.reset(used);
+  queue.split.start();
+  for (size_t i = 0; i < cut.pending.size(); i++) {
+    queue.pending.add(cut.pending[i].head, writable[i], true);
+    if (queue.inflight.valid()) queue.inflight.popped(cut.pending[i].head);
+  }
+  for (const uint16_t head : cut.unread) {
+    queue.resubmit.push_back(head);
+    if (queue.inflight.valid()) queue.inflight.popped(head);
+  }
+  now_started(queue);
+  for (const CutQueue::Kept& kept : cut.kept) {
+    queue.split.push_used(kept.head, kept.written);
+    queue.unpublished = true;
+  }
+  publish(queue);
+  for (size_t i = 0; i < cut.pending.size(); i++) submit_again(queue.index, cut.pending[i], writable[i]);
+  update_running(queue);
+}
+
+}  // namespace kemari

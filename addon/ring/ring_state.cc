@@ -1,0 +1,229 @@
+#include "ring/ring_state.h"
+
+#include <bit>
+#include <concepts>
+#include <cstring>
+#include <string>
+
+#include "error.h"
+#include "ring/split_queue.h"
+
+namespace kemari {
+
+namespace {
+
+static_assert(std::endian::native == std::endian::little);
+
+constexpr uint32_t kMagic = 0x474e524b;  // "KRNG"
+constexpr size_t kSegmentBytes = sizeof(uint64_t) + sizeof(uint32_t);
+
+[[noreturn]] void refuse(const std::string& what) {
+  fail("KEMARI_RING_STATE", "the ring state of a checkpoint is not one: " + what);
+}
+
+class Writer {
+ public:
+  explicit Writer(size_t expected_bytes) { bytes_.reserve(expected_bytes); }
+
+  template <std::integral T>
+  void put(T value) {
+    const auto* at = reinterpret_cast<const uint8_t*>(&value);  // SAFETY: an integer's own bytes
+    bytes_.insert(bytes_.end(), at, at + sizeof value);
+  }
+  void put(std::span<const uint8_t> bytes) { bytes_.insert(bytes_.end(), bytes.begin(), bytes.end()); }
+  std::vector<uint8_t> take() { return std::move(bytes_); }
+
+ private:
+  std::vector<uint8_t> bytes_;
+};
+
+class Reader {
+ public:
+  explicit Reader(std::span<const uint8_t> bytes) : rest_(bytes) {}
+
+  template <std::integral T>
+  T take() {
+    T value;
+    std::memcpy(&value, take_bytes(sizeof value).data(), sizeof value);
+    return value;
+  }
+  std::span<const uint8_t> take_bytes(uint64_t count) {
+    if (count > rest_.size()) {
+      refuse("it ends " + std::to_string(count - rest_.size()) + " bytes before its last field");
+    }
+    const auto bytes = rest_.first(count);
+    rest_ = rest_.subspan(count);
+    return bytes;
+  }
+  size_t left() const noexcept { return rest_.size(); }
+
+ private:
+  std::span<const uint8_t> rest_;
+};
+
+// The heads of one queue that were named already.
+class Heads {
+ public:
+  explicit Heads(uint16_t queue_size) : seen_(queue_size) {}
+
+  uint16_t check(uint16_t head) {
+    if (head >= seen_.size()) refuse("head " + std::to_string(head) + " is outside its queue");
+    if (seen_[head]) refuse("head " + std::to_string(head) + " is pending twice");
+    seen_[head] = true;
+    return head;
+  }
+
+ private:
+  std::vector<bool> seen_;
+};
+
+size_t encoded_bytes(const RingState& state) {
+  size_t bytes = 64;
+  for (const CutQueue& queue : state.queues) {
+    bytes += 16 + queue.kept.size() * 8 + queue.unread.size() * 2;
+    for (const CutRequest& request : queue.pending) {
+      bytes += 32 + request.writable.size() * kSegmentBytes + request.bytes.size();
+    }
+  }
+  return bytes;
+}
+
+void encode_request(Writer& out, const CutRequest& request) {
+  out.put(request.head);
+  out.put(static_cast<uint8_t>(request.kind));
+  out.put(static_cast<uint8_t>(request.place));
+  out.put(static_cast<uint32_t>(request.writable.size()));
+  out.put(request.sequence);
+  out.put(request.sector);
+  out.put(static_cast<uint64_t>(request.bytes.size()));
+  for (const GpaSegment& segment : request.writable) {
+    out.put(segment.gpa);
+    out.put(segment.length);
+  }
+  out.put(request.bytes);
+}
+
+CutRequest decode_request(Reader& in, Heads& heads) {
+  CutRequest request;
+  request.head = heads.check(in.take<uint16_t>());
+  const auto kind = in.take<uint8_t>();
+  if (kind < static_cast<uint8_t>(RequestKind::kDiskWrite) || kind > static_cast<uint8_t>(RequestKind::kDiskRead)) {
+    refuse("a request of kind " + std::to_string(kind));
+  }
+  request.kind = static_cast<RequestKind>(kind);
+  const auto place = in.take<uint8_t>();
+  if (place != static_cast<uint8_t>(RequestPlace::kHeld) && place != static_cast<uint8_t>(RequestPlace::kInFlight)) {
+    refuse("a request at place " + std::to_string(place));
+  }
+  request.place = static_cast<RequestPlace>(place);
+  const auto segment_count = in.take<uint32_t>();
+  request.sequence = in.take<uint64_t>();
+  request.sector = in.take<uint64_t>();
+  const auto byte_count = in.take<uint64_t>();
+  if ((request.sequence != 0) != (request.kind != RequestKind::kDiskRead)) {
+    refuse("a request of kind " + std::to_string(kind) + " with sequence " + std::to_string(request.sequence));
+  }
+  if (segment_count > SplitQueue::kMaxChainSegments || segment_count > in.left() / kSegmentBytes) {
+    refuse("a request with " + std::to_string(segment_count) + " segments");
+  }
+  request.writable.reserve(segment_count);
+  uint64_t writable_bytes = 0;
+  for (uint32_t i = 0; i < segment_count; i++) {
+    const auto gpa = in.take<uint64_t>();
+    const auto length = in.take<uint32_t>();
+    writable_bytes += length;
+    if (length == 0) refuse("an empty segment");
+    request.writable.push_back({gpa, length});
+  }
+  if (writable_bytes > SplitQueue::kMaxChainBytes || byte_count > SplitQueue::kMaxChainBytes) {
+    refuse("a request with " + std::to_string(byte_count) + " bytes to write and " + std::to_string(writable_bytes) +
+           " bytes to read");
+  }
+  request.bytes = in.take_bytes(byte_count);
+  return request;
+}
+
+CutQueue decode_queue(Reader& in, uint32_t queue_count) {
+  CutQueue queue;
+  queue.index = in.take<uint32_t>();
+  if (queue.index >= queue_count) refuse("queue " + std::to_string(queue.index) + " of " + std::to_string(queue_count));
+  queue.size = in.take<uint16_t>();
+  if (queue.size == 0 || queue.size > SplitQueue::kMaxSize || !std::has_single_bit(queue.size)) {
+    refuse("a queue of size " + std::to_string(queue.size));
+  }
+  queue.last_available = in.take<uint16_t>();
+  queue.used = in.take<uint16_t>();
+  const auto kept_count = in.take<uint16_t>();
+  const auto unread_count = in.take<uint16_t>();
+  const auto pending_count = in.take<uint16_t>();
+  Heads heads(queue.size);  // bounds all three counts
+  for (uint16_t i = 0; i < kept_count; i++) {
+    const uint16_t head = heads.check(in.take<uint16_t>());
+    (void)in.take<uint16_t>();
+    queue.kept.push_back({head, in.take<uint32_t>()});
+  }
+  for (uint16_t i = 0; i < unread_count; i++) queue.unread.push_back(heads.check(in.take<uint16_t>()));
+  for (uint16_t i = 0; i < pending_count; i++) queue.pending.push_back(decode_request(in, heads));
+  return queue;
+}
+
+}  // namespace
+
+std::vector<uint8_t> encode_ring_state(const RingState& state) {
+  Writer out(encoded_bytes(state));
+  out.put(kMagic);
+  out.put(kRingStateVersion);
+  out.put(static_cast<uint8_t>(state.kind));
+  out.put(uint8_t{0});
+  out.put(state.features);
+  out.put(state.queue_count);
+  out.put(static_cast<uint32_t>(state.queues.size()));
+  for (const CutQueue& queue : state.queues) {
+    out.put(queue.index);
+    out.put(queue.size);
+    out.put(queue.last_available);
+    out.put(queue.used);
+    out.put(static_cast<uint16_t>(queue.kept.size()));
+    out.put(static_cast<uint16_t>(queue.unread.size()));
+    out.put(static_cast<uint16_t>(queue.pending.size()));
+    for (const CutQueue::Kept& kept : queue.kept) {
+      out.put(kept.head);
+      out.put(uint16_t{0});
+      out.put(kept.written);
+    }
+    for (const uint16_t head : queue.unread) out.put(head);
+    for (const CutRequest& request : queue.pending) encode_request(out, request);
+  }
+  return out.take();
+}
+
+RingState decode_ring_state(std::span<const uint8_t> bytes) {
+  Reader in(bytes);
+  if (in.take<uint32_t>() != kMagic) refuse("it does not start like one");
+  const auto version = in.take<uint16_t>();
+  if (version != kRingStateVersion) {
+    refuse("version " + std::to_string(version) + ", expected " + std::to_string(kRingStateVersion));
+  }
+  RingState state{};
+  const auto kind = in.take<uint8_t>();
+  if (kind != static_cast<uint8_t>(RingDeviceKind::kDisk) && kind != static_cast<uint8_t>(RingDeviceKind::kNic)) {
+    refuse("a device of kind " + std::to_string(kind));
+  }
+  state.kind = static_cast<RingDeviceKind>(kind);
+  (void)in.take<uint8_t>();
+  state.features = in.take<uint64_t>();
+  state.queue_count = in.take<uint32_t>();
+  const auto placed = in.take<uint32_t>();
+  if (placed > state.queue_count) refuse(std::to_string(placed) + " queues of " + std::to_string(state.queue_count));
+  uint32_t next = 0;
+  for (uint32_t i = 0; i < placed; i++) {
+    CutQueue queue = decode_queue(in, state.queue_count);
+    if (queue.index < next) refuse("queue " + std::to_string(queue.index) + " comes out of order");
+    next = queue.index + 1;
+    state.queues.push_back(std::move(queue));
+  }
+  if (in.left() != 0) refuse(std::to_string(in.left()) + " bytes behind its end");
+  return state;
+}
+
+}  // namespace kemari

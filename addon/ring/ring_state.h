@@ -1,0 +1,91 @@
+// A device's part of a checkpoint: where its queues stand and what was popped and not completed. All integers are
+// little-endian; the layout is that of the writer and the reader in ring_state.cc:
+//
+//   device   magic u32 "KRNG", version u16, kind u8, reserved u8, features u64, queue count u32, placed queue count u32
+//   queue    index u32, size u16, last available index u16, used index u16, kept count u16, unread count u16,
+//            pending count u16
+//   kept     head u16, reserved u16, written u32            in the order of completion
+//   unread   head u16                                       oldest first
+//   pending  head u16, kind u8, place u8, segment count u32, sequence u64, sector u64, byte count u64,
+//            then segments of {gpa u64, length u32}, then the bytes; oldest first
+//
+// A queue that has nothing pending and is not suspended is left out: QEMU's own state says where it starts.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace kemari {
+
+enum class RingDeviceKind : uint8_t { kDisk = 1, kNic = 2 };
+
+// What a pending request is. The first values are those of OutboundKind.
+enum class RequestKind : uint8_t {
+  kDiskWrite = 1,
+  kDiskFlush = 2,
+  kDiskDiscard = 3,
+  kDiskWriteZeroes = 4,
+  kFrame = 5,
+  kDiskRead = 6,
+};
+
+enum class RequestPlace : uint8_t {
+  kHeld = 1,      // at the gate
+  kInFlight = 2,  // with the host, whatever has become of it there
+};
+
+// A piece of a chain that the device writes to, in guest physical addresses: descriptors may be changed by the guest
+// after the request was popped, so they are not read again.
+struct GpaSegment {
+  uint64_t gpa;
+  uint32_t length;  // bytes, never 0
+
+  bool operator==(const GpaSegment&) const = default;
+};
+
+struct CutRequest {
+  uint16_t head = 0;
+  RequestKind kind = RequestKind::kDiskRead;
+  RequestPlace place = RequestPlace::kInFlight;
+  uint64_t sequence = 0;  // at the gate; 0: not outbound
+  uint64_t sector = 0;    // of a disk's read or write
+  std::vector<GpaSegment> writable;
+  // What leaves: data of a write, ranges of a discard or zeroing, header and frame. The memory is another's: of the
+  // frozen request where this is written, of the checkpoint where it was read.
+  std::span<const uint8_t> bytes;
+};
+
+struct CutQueue {
+  struct Kept {
+    uint16_t head;
+    uint32_t written;  // bytes
+
+    bool operator==(const Kept&) const = default;
+  };
+
+  uint32_t index = 0;
+  uint16_t size = 0;
+  uint16_t last_available = 0;
+  uint16_t used = 0;
+  std::vector<Kept> kept;        // completed; the guest has not been told
+  std::vector<uint16_t> unread;  // heads that a former back-end had popped and this one has not looked at
+  std::vector<CutRequest> pending;
+};
+
+struct RingState {
+  RingDeviceKind kind;
+  uint64_t features = 0;  // that the driver accepted
+  uint32_t queue_count = 0;
+  std::vector<CutQueue> queues;
+};
+
+inline constexpr uint16_t kRingStateVersion = 1;
+
+std::vector<uint8_t> encode_ring_state(const RingState& state);
+
+// The bytes are a peer's. Throws KEMARI_RING_STATE unless they are what the layout says, to the last byte, with heads
+// inside their queue, each at most once, and lengths that a chain can have. `bytes` must outlive the result.
+RingState decode_ring_state(std::span<const uint8_t> bytes);
+
+}  // namespace kemari
