@@ -8,6 +8,7 @@
 #include "napi_unix_socket.h"
 #include "ring/console/napi_console.h"
 #include "ring/disk/napi_disk.h"
+#include "ring/disk/napi_disk_sample.h"
 #include "ring/net/napi_nic.h"
 
 namespace kemari {
@@ -15,6 +16,7 @@ namespace kemari {
 static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define_gate(env, exports);
   define_disk(env, exports);
+  define_disk_sample(env, exports);
   define_nic(env, exports);
   define_console(env, exports);
   define_link_sender(env, exports);

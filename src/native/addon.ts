@@ -38,6 +38,14 @@ export interface Addon {
   sendDescriptor(socketFd: number, fd: number): void;
   /** The next descriptor that was sent through this Unix socket, close-on-exec; -1 when none is waiting. */
   receiveDescriptor(socketFd: number): number;
+  /**
+   * Reads this many blocks of 4096 bytes of a disk, spread evenly from its first to its last, past the host's cache; no block of
+   * a disk that has not one. Errors: `KEMARI_DISK_OPEN`, `KEMARI_NBD_CONNECT`.
+   */
+  sampleDisk(options: {
+    readonly target: { readonly path: string } | { readonly nbdUri: string };
+    readonly blocks: number;
+  }): Promise<{ sizeBytes: number; bytes: Buffer }>;
   /** Takes an exclusive lock of the open file (flock), without waiting; false when another process has it. */
   tryLock(fd: number): boolean;
   /** The processor's time stamp counter, and CLOCK_MONOTONIC_RAW at the same moment. */

@@ -1,3 +1,4 @@
+import type { DiskIdentity } from '../model/disk-identity.js';
 import type { DomainConfig } from '../model/domain-config.js';
 import type { HostInstance } from '../model/host-instance.js';
 import type { MachineDescription } from '../model/machine-description.js';
@@ -18,18 +19,6 @@ export interface PeerAddress {
 
 /** `plain` only where the operator said so. */
 export type Security = { readonly kind: 'psk'; readonly key: Buffer } | { readonly kind: 'plain' };
-
-/** What one disk is, so that the other host can tell whether its own is the same storage. */
-export interface DiskIdentity {
-  readonly vdev: string;
-  readonly sizeBytes: number;
-  /** How it was found; both hosts must find it in the same way. */
-  readonly kind: 'file' | 'device' | 'nbd';
-  /** A record beside a file, a serial number or wwn of a device, the export's URI path: empty where there is none. */
-  readonly identity: string;
-  /** SHA-256 of sampled blocks, hexadecimal. The guest may write meanwhile, so it is taken while nothing is submitted. */
-  readonly sample: string;
-}
 
 /** What a primary says of the domain that it wants protected, or moved. */
 export interface Offer {

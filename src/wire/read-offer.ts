@@ -2,7 +2,8 @@ import type { BootConfig, DiskConfig, DiskTarget, DomainConfig, VifConfig } from
 import type { MachineDescription } from '../model/machine-description.js';
 import type { DiskGeometry } from '../native/ring.js';
 import { KemariError } from '../base/errors.js';
-import type { DiskIdentity, Offer } from './contract.js';
+import type { DiskIdentity } from '../model/disk-identity.js';
+import type { Offer } from './contract.js';
 import { readAddresses, readInstance } from './read-accept.js';
 import { Shape } from './shape.js';
 
@@ -12,6 +13,7 @@ const VCPU_LIMIT = 1024;
 const FEATURE_LIMIT = 4096;
 const BLOCK_LIMIT = 256;
 const QUEUE_LIMIT = 64;
+const SAMPLE_LIMIT = 256;
 const TIMEOUT_LIMIT_MS = 3_600_000;
 
 /** Checks what a primary sent, down to the last key; nothing else of it is kept. Errors: `KEMARI_PEER_PROTOCOL`. */
@@ -139,7 +141,7 @@ function readDiskIdentity(shape: Shape): DiskIdentity {
     sizeBytes: shape.integer('sizeBytes', 1, Number.MAX_SAFE_INTEGER),
     kind: shape.oneOf('kind', ['file', 'device', 'nbd']),
     identity: shape.text('identity'),
-    sample: shape.text('sample'),
+    sample: shape.texts('sample', SAMPLE_LIMIT),
   };
 }
 

@@ -52,5 +52,10 @@ test('a disk that is not the same storage, and another kernel, are named', (t) =
   t.is(compareDisks(disks, [{ ...disk!, sizeBytes: 5 }])[0]?.what, 'disk xvda: size');
   t.is(compareDisks(disks, [{ ...disk!, kind: 'nbd' }])[0]?.what, 'disk xvda: kind of storage');
   t.is(compareDisks(disks, []).length, 1);
+  t.is(
+    compareDisks(disks, [{ ...disk!, sample: ['aa', '', '', ''] }])[0]?.what,
+    'disk xvda: content of sampled blocks',
+  );
+  t.deepEqual(compareDisks(disks, [{ ...disk!, sample: ['aa', 'bb', 'xx', 'dd'] }]), [], 'the guest writes meanwhile');
   t.is(compareBootFiles({ kernel: 'aa', ramdisk: null }, { kernel: 'ab', ramdisk: null })[0]?.what, 'kernel (SHA-256)');
 });

@@ -32,7 +32,7 @@ export function offer(change: Partial<Offer> = {}): Offer {
     ...{ kemariVersion: '0.1.0', purpose: 'protect', createdAtMs: 1, machine: MACHINE, generation: 0 },
     config: configOf('web', 'disk = ["/srv/web.img,raw,xvda,rw"]\nvif = ["bridge=none"]'),
     bootFiles: { kernel: '00'.repeat(32), ramdisk: null },
-    disks: [{ vdev: 'xvda', sizeBytes: 1 << 20, kind: 'file', identity: 'nonce', sample: '' }],
+    disks: [{ vdev: 'xvda', sizeBytes: 1 << 20, kind: 'file', identity: 'nonce', sample: ['aa', 'bb', 'cc', 'dd'] }],
     diskGeometry: [GEOMETRY],
     instance: INSTANCE,
     addresses: [{ host: '10.0.0.1', port: 8002 }],
