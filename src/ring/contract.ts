@@ -10,6 +10,8 @@ export interface VifRequest {
   /** The back-end's end of the vhost-user connection, connected; the device's from here on. */
   readonly socketFd: number;
   readonly gate: OutputGate;
+  /** A standby's NIC: its tap is brought up at the takeover. */
+  readonly deferred?: boolean | undefined;
   readonly onEvent: (event: DeviceEvent) => void;
 }
 

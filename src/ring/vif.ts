@@ -9,7 +9,7 @@ export function tapName(domid: number, index: number, vif: VifConfig): string {
 
 /** What the addon needs to know to make the device. */
 export function nicOptions(request: VifRequest): NicOptions {
-  const { domid, index, vif, socketFd, gate, onEvent } = request;
+  const { domid, index, vif, socketFd, gate, deferred, onEvent } = request;
   return {
     name: `net${index}`,
     socketFd,
@@ -18,6 +18,7 @@ export function nicOptions(request: VifRequest): NicOptions {
     tap: tapName(domid, index, vif),
     bridge: vif.bridge,
     queues: vif.queues,
+    deferred,
     onEvent,
   };
 }

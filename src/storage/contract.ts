@@ -1,5 +1,5 @@
 import type { DiskConfig } from '../model/domain-config.js';
-import type { DeviceEvent, OutputGate } from '../native/addon.js';
+import type { DeviceEvent, DiskGeometry, OutputGate } from '../native/addon.js';
 
 /** A disk of a domain that is to be served. */
 export interface DiskAttachment {
@@ -11,5 +11,7 @@ export interface DiskAttachment {
   /** Our side of the vhost-user connection; it belongs to the callee. */
   readonly socketFd: number;
   readonly gate: OutputGate;
+  /** A standby's disk, which is opened at the takeover: what the primary's is. undefined: opened at once. */
+  readonly deferred?: DiskGeometry | undefined;
   readonly onEvent: (event: DeviceEvent) => void;
 }

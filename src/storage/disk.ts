@@ -7,7 +7,7 @@ import { diskSerial } from './serial.js';
  * Opens and locks a disk and serves it. Errors, besides those of `checkDisk`: `KEMARI_DISK_IN_USE` (another domain or a
  * QEMU has it, or the host has it mounted), `KEMARI_NBD_CONNECT`.
  */
-export function attachDisk({ domainUuid, index, disk, socketFd, gate, onEvent }: DiskAttachment): Disk {
+export function attachDisk({ domainUuid, index, disk, socketFd, gate, deferred, onEvent }: DiskAttachment): Disk {
   return new addon.Disk({
     name: `disk${index}`,
     socketFd,
@@ -19,6 +19,7 @@ export function attachDisk({ domainUuid, index, disk, socketFd, gate, onEvent }:
     queues: disk.queues,
     serial: diskSerial(domainUuid, disk.vdev),
     engine: 'auto',
+    deferred,
     onEvent,
   });
 }

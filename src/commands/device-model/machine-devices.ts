@@ -2,7 +2,16 @@ import type { DomainConfig } from '../../model/domain-config.js';
 import type { BackEnds } from '../../hypervisor/contract.js';
 import type { DiskInfo, DomainInfo, VifInfo } from '../../host/contract.js';
 import { assert } from '../../base/assert.js';
-import { addon, type Console, type DeviceEvent, type Disk, type OutputGate } from '../../native/addon.js';
+import { KemariError } from '../../base/errors.js';
+import {
+  addon,
+  type Console,
+  type DeviceEvent,
+  type Disk,
+  type DiskGeometry,
+  type OutputGate,
+  type RingDevice,
+} from '../../native/addon.js';
 import type { AttachedVif } from '../../ring/contract.js';
 import { attachVif } from '../../ring/vif.js';
 import { attachDisk } from '../../storage/disk.js';
@@ -23,11 +32,19 @@ export class MachineDevices implements BackEnds {
   readonly #vifs: AttachedVif[] = [];
   #console: Console | undefined;
 
+  #standby: readonly DiskGeometry[] | undefined;
+
   constructor(domid: number, config: DomainConfig, owner: DeviceOwner) {
     this.#domid = domid;
     this.#config = config;
     this.#owner = owner;
     this.#gate.open();
+  }
+
+  /** Before the machine starts: its devices are a standby's, closed until `open`. */
+  defer(geometries: readonly DiskGeometry[]): void {
+    assert(this.#disks.length === 0, 'devices are deferred before there are any');
+    this.#standby = geometries;
   }
 
   disk(index: number, socketFd: number): void {
@@ -36,7 +53,10 @@ export class MachineDevices implements BackEnds {
     const onEvent = (event: DeviceEvent): void => {
       this.#owner.onDeviceEvent(`disk ${disk.vdev}`, event);
     };
-    this.#disks.push(attachDisk({ domainUuid: this.#config.uuid, index, disk, socketFd, gate: this.#gate, onEvent }));
+    const deferred = this.#standby?.[index];
+    assert(this.#standby === undefined || deferred !== undefined, 'a standby knows the geometry of every disk');
+    const domainUuid = this.#config.uuid;
+    this.#disks.push(attachDisk({ domainUuid, index, disk, socketFd, gate: this.#gate, deferred, onEvent }));
   }
 
   vif(index: number, socketFd: number): void {
@@ -45,7 +65,51 @@ export class MachineDevices implements BackEnds {
     const onEvent = (event: DeviceEvent): void => {
       this.#owner.onDeviceEvent(`vif ${vif.mac}`, event);
     };
-    this.#vifs[index] = attachVif({ domid: this.#domid, index, vif, socketFd, gate: this.#gate, onEvent });
+    const deferred = this.#standby !== undefined;
+    this.#vifs[index] = attachVif({ domid: this.#domid, index, vif, socketFd, gate: this.#gate, deferred, onEvent });
+  }
+
+  /** The vhost-user devices in the order of a checkpoint: disks, then vifs. */
+  get all(): readonly RingDevice[] {
+    return [...this.#disks, ...this.#vifs.map(({ device }) => device)];
+  }
+
+  get gate(): OutputGate {
+    return this.#gate;
+  }
+
+  get consoleDevice(): Console {
+    assert(this.#console !== undefined, 'a machine that has started has its console');
+    return this.#console;
+  }
+
+  /** What a standby's disks are to show the guest, in the order of the configuration. */
+  diskGeometries(): DiskGeometry[] {
+    return this.#disks.map(({ geometry }) => geometry);
+  }
+
+  /** Opens what a standby leaves closed: its disks and its taps. Errors: those of the devices. */
+  async open(steal: boolean): Promise<void> {
+    const opened = this.#disks.map((disk) => disk.open({ steal }));
+    try {
+      for (const { device } of this.#vifs) device.open();
+    } finally {
+      await Promise.all(opened);
+    }
+  }
+
+  /**
+   * Puts a checkpoint's part in place, before the guest runs. Errors: `KEMARI_RING_STATE`, also for another number of
+   * devices.
+   */
+  restore(devices: readonly Buffer[], console: Buffer): void {
+    const all = this.all;
+    if (devices.length !== all.length) {
+      const text = `the checkpoint has ${devices.length} devices, the machine ${all.length}`;
+      throw new KemariError('KEMARI_RING_STATE', text);
+    }
+    for (const [index, device] of all.entries()) device.restore(devices[index] ?? Buffer.alloc(0));
+    this.consoleDevice.restore(console);
   }
 
   console(guestFd: number): void {
@@ -56,8 +120,7 @@ export class MachineDevices implements BackEnds {
 
   /** After the machine is gone: what is in flight is completed or abandoned, taps and files are let go. */
   async close(): Promise<void> {
-    const devices = [...this.#disks, ...this.#vifs.map(({ device }) => device)];
-    await Promise.all(devices.map((device) => device.close()));
+    await Promise.all(this.all.map((device) => device.close()));
     await this.#console?.close();
   }
 

@@ -1,7 +1,9 @@
+import { closeSync } from 'node:fs';
+import { assert } from '../../base/assert.js';
 import { KemariError } from '../../base/errors.js';
 import type { DomainConfig } from '../../model/domain-config.js';
 import type { Hypervisor, Machine, MachineEvent } from '../../hypervisor/contract.js';
-import type { DeviceEvent } from '../../native/addon.js';
+import { addon, type DeviceEvent, type DiskGeometry } from '../../native/addon.js';
 import { MachineDevices } from './machine-devices.js';
 
 /** A device whose connection ended usually means that the machine's process did, which says more: wait so long for that. */
@@ -26,6 +28,23 @@ export interface RunOptions {
   readonly onEvent: (event: RunEvent) => void;
 }
 
+export interface StandbyOptions {
+  /** Guest RAM with `config.memoryBytes`; it stays the caller's. */
+  readonly ramFd: number;
+  /** The primary's disks (`MachineDevices.diskGeometries`), in the order of the configuration. */
+  readonly geometries: readonly DiskGeometry[];
+}
+
+/** A checkpoint without guest RAM, which is in place already. */
+export interface Takeover {
+  readonly machineState: Buffer;
+  /** The devices' cuts: disks, then vifs. */
+  readonly devices: readonly Buffer[];
+  readonly console: Buffer;
+  /** Disks that the old host still has locked are opened all the same: it is known not to write any more. */
+  readonly steal: boolean;
+}
+
 /** One machine with its devices, from its start to its end. A domain that starts anew gets another. */
 export class MachineRun {
   readonly #options: RunOptions;
@@ -35,6 +54,9 @@ export class MachineRun {
   #starting: Promise<Machine> | undefined;
   #ending: Promise<void> | undefined;
   #disconnected: NodeJS.Timeout | undefined;
+  /** Guest RAM that belongs to the run. */
+  #ownRamFd: number | undefined;
+  #ramFd: number | undefined;
 
   constructor(options: RunOptions) {
     this.#options = options;
@@ -55,12 +77,47 @@ export class MachineRun {
     return this.#machine;
   }
 
+  /** The file of guest RAM; it belongs to the run, or to the caller of `prepareStandby`. */
+  get ramFd(): number {
+    assert(this.#ramFd !== undefined, 'a run that has started has guest RAM');
+    return this.#ramFd;
+  }
+
   /** Errors: those of Hypervisor.start and of the devices; `KEMARI_INTERRUPTED` when it was ended already. */
-  async start(): Promise<Machine> {
+  start(): Promise<Machine> {
+    const { config } = this.#options;
+    this.#ownRamFd = addon.createRam(`kemari-${config.name}`, config.memoryBytes);
+    return this.#startMachine(this.#ownRamFd, false);
+  }
+
+  /**
+   * Starts a machine that waits to take over: its disks are not opened and its taps are down. Errors: those of `start`.
+   */
+  prepareStandby({ ramFd, geometries }: StandbyOptions): Promise<Machine> {
+    this.#devices.defer(geometries);
+    return this.#startMachine(ramFd, true);
+  }
+
+  /**
+   * Makes the waiting machine the one that the checkpoint describes; `resume` then lets the guest run. A run that failed to
+   * take over is to be ended. Errors: `KEMARI_MACHINE_STATE`, `KEMARI_RING_STATE`, `KEMARI_DISK_GEOMETRY`, those of opening
+   * disks and taps.
+   */
+  async takeOver({ machineState, devices, console, steal }: Takeover): Promise<void> {
+    assert(this.#machine !== undefined, 'a standby that has started takes over');
+    this.#devices.restore(devices, console);
+    const results = await Promise.allSettled([this.#machine.load(machineState), this.#devices.open(steal)]);
+    for (const result of results) {
+      if (result.status === 'rejected') throw result.reason;
+    }
+  }
+
+  async #startMachine(ramFd: number, incoming: boolean): Promise<Machine> {
+    this.#ramFd = ramFd;
     if (this.#ending !== undefined) throw new KemariError('KEMARI_INTERRUPTED', 'the domain ended before it started');
     const { domid, config, hypervisor, cacheDirectory, privateDirectory, onProcess, onOutput } = this.#options;
     this.#starting = hypervisor.start({
-      ...{ domid, config, cacheDirectory, privateDirectory, onProcess, onOutput },
+      ...{ domid, config, cacheDirectory, privateDirectory, onProcess, onOutput, ramFd, incoming },
       backEnds: this.#devices,
       signal: this.#abort.signal,
       onEvent: (event) => {
@@ -87,6 +144,8 @@ export class MachineRun {
     await this.#machine?.kill();
     this.#machine = undefined;
     await this.#devices.close();
+    if (this.#ownRamFd !== undefined) closeSync(this.#ownRamFd);
+    this.#ownRamFd = undefined;
   }
 
   #emit(event: RunEvent): void {
