@@ -2,7 +2,7 @@ import type { QemuBinary } from '../../src/hypervisor/qemu/binary.js';
 import type { DomainFile } from './domain-file.js';
 import type { Images } from './images.js';
 import type { BenchOptions } from './options.js';
-import type { ClientNamespace } from './private-network.js';
+import type { Client } from './client.js';
 import type { Progress } from './progress.js';
 import type { TestStorage } from './storage.js';
 import type { Undo } from './undo.js';
@@ -12,7 +12,7 @@ export interface Bench {
   readonly options: BenchOptions;
   readonly images: Images;
   readonly qemu: QemuBinary;
-  readonly client: ClientNamespace;
+  readonly client: Client;
   readonly storage: TestStorage;
   /** Where this run keeps its disks; gone when it ends. */
   readonly directory: string;

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { messageOf } from '../../src/base/errors.js';
 import type { Bench } from './bench.js';
-import { guestAddress } from './private-network.js';
+import { guestAddress } from '../../src/stage/private-network.js';
 import { startOurs } from './ours.js';
 import type { Row } from './rows.js';
 import { copyRootImage } from './storage.js';
@@ -52,6 +52,7 @@ async function bootOnce(bench: Bench, boot: number, undo: Undo): Promise<void> {
       address: guestAddress(GUEST_NUMBER),
       services: 'http',
     }),
+    bench.client,
     undo,
   );
   await guest.shell.waitUntilUp(BOOT_TIMEOUT_MS);

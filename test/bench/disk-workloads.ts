@@ -37,7 +37,7 @@ function diskWorkload(device: string, path: string, depth: number, pattern: (typ
       const fio =
         `fio --name=bench --filename=${path} --rw=${pattern.rw} --bs=${pattern.block} --iodepth=${depth} ` +
         `--ioengine=io_uring --direct=1 --time_based --runtime=${seconds} --output-format=json`;
-      const output = await variant.shell.run(fio, seconds * MILLISECONDS_PER_SECOND + FIO_EXTRA_MS);
+      const output = await variant.shell.mustRun(fio, seconds * MILLISECONDS_PER_SECOND + FIO_EXTRA_MS);
       return readFio(output);
     },
   };

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { stringify } from 'smol-toml';
 import type { MachineType } from '../../src/model/domain-config.js';
-import { BRIDGE, HOST_ADDRESS, NETMASK } from './private-network.js';
+import { CLIENT_ADDRESS, NETMASK, PRIVATE_BRIDGE } from '../../src/stage/private-network.js';
 
 export interface DomainFile {
   readonly name: string;
@@ -39,13 +39,13 @@ export async function writeDomainFile(path: string, file: DomainFile): Promise<v
       ramdisk: file.ramdisk,
       extra: guestCommandLine(file.address, file.root, file.services),
       disk,
-      vif: [`bridge=${BRIDGE}`],
+      vif: [`bridge=${PRIVATE_BRIDGE}`],
       on_crash: 'destroy',
     }),
   );
 }
 
 export function guestCommandLine(address: string, root: boolean, services: string): string {
-  const ip = `ip=${address}::${HOST_ADDRESS}:${NETMASK}::eth0:off`;
+  const ip = `ip=${address}::${CLIENT_ADDRESS}:${NETMASK}::eth0:off`;
   return `console=ttyS0 quiet net.ifnames=0 ${ip} kemari.run=${services}${root ? ' root=/dev/vda' : ''}`;
 }

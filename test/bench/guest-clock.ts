@@ -26,6 +26,6 @@ export async function checkClock(variant: Variant): Promise<void> {
 
 /** Both in seconds. */
 async function readClocks(variant: Variant): Promise<{ guest: number; host: number }> {
-  const uptime = await variant.shell.run('cat /proc/uptime', ANSWER_TIMEOUT_MS);
+  const uptime = await variant.shell.mustRun('cat /proc/uptime', ANSWER_TIMEOUT_MS);
   return { guest: Number(uptime.split(' ')[0]), host: performance.now() / 1000 };
 }

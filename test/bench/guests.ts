@@ -10,11 +10,12 @@ import { PINGPONG_IN_GUEST, PINGPONG_PORT } from './network-workloads.js';
 import { startOurs, type OurGuest } from './ours.js';
 import type { PeerMachine } from './peer-machine.js';
 import { startBareMachine, startPeer, type PeerKind, type PeerOptions } from './peers.js';
-import { guestAddress } from './private-network.js';
+import { guestAddress } from '../../src/stage/private-network.js';
 import { copyRootImage } from './storage.js';
 import type { Variant } from './variant.js';
 
 const BOOT_TIMEOUT_MS = 180_000;
+const INSTALL_TIMEOUT_MS = 30_000;
 const SERVICES = 'http,iperf';
 /** Numbers of guests (their address and MAC): those of the workloads count from 0, those of stop and cont from here. */
 const FIRST_STOP_CONT_GUEST = 20;
@@ -29,7 +30,12 @@ export async function startWorkloadGuests(bench: Bench, kinds: readonly PeerKind
     return copy;
   };
   const file = { name: 'bench', disks: [await rootOf(0), ...testDisks], root: true, services: SERVICES };
-  const ours = await startOurs(stateDirectory, bench.domainFile({ ...file, address: guestAddress(0) }), undo);
+  const ours = await startOurs(
+    stateDirectory,
+    bench.domainFile({ ...file, address: guestAddress(0) }),
+    bench.client,
+    undo,
+  );
   await prepare(bench, ours);
   const variants: [OurGuest, ...Variant[]] = [ours];
   for (const [index, kind] of kinds.entries()) {
@@ -58,7 +64,12 @@ export async function startStopContGuests(bench: Bench): Promise<{ ours: OurGues
   const number = FIRST_STOP_CONT_GUEST;
   const { storage, stateDirectory, undo } = bench;
   const file = { name: 'stop-cont', disks: [storage.rawFile], root: false, services: 'http' };
-  const ours = await startOurs(stateDirectory, bench.domainFile({ ...file, address: guestAddress(number) }), undo);
+  const ours = await startOurs(
+    stateDirectory,
+    bench.domainFile({ ...file, address: guestAddress(number) }),
+    bench.client,
+    undo,
+  );
   await upAndFrozen(ours);
   const cmdline = (of: number) => guestCommandLine(guestAddress(of), false, 'http');
   const qemu = await startPeer(
@@ -94,6 +105,7 @@ function peerOptions(
   };
   return {
     qemu: bench.qemu,
+    client: bench.client,
     accel: info.accel,
     config,
     address: guestAddress(number),
@@ -104,8 +116,8 @@ function peerOptions(
 
 async function prepare(bench: Bench, variant: Variant): Promise<void> {
   await variant.shell.waitUntilUp(BOOT_TIMEOUT_MS);
-  await variant.shell.install('pingpong', await readFile(bench.images.pingpong));
-  await variant.shell.run(
+  await variant.shell.install('pingpong', await readFile(bench.images.pingpong), INSTALL_TIMEOUT_MS);
+  await variant.shell.mustRun(
     `setsid ${PINGPONG_IN_GUEST} serve ${PINGPONG_PORT} >/dev/null 2>&1 </dev/null &`,
     BOOT_TIMEOUT_MS,
   );

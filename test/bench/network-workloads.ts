@@ -1,5 +1,5 @@
 import { KemariError } from '../../src/base/errors.js';
-import { CLIENT_ADDRESS } from './private-network.js';
+import { CLIENT_ADDRESS } from '../../src/stage/private-network.js';
 import type { Variant } from './variant.js';
 import type { Workload, WorkloadContext } from './workload.js';
 
@@ -48,7 +48,7 @@ export function networkWorkloads(pingpong: string): Workload[] {
       target: TARGET,
       async run(variant, { seconds }) {
         const script = `${PINGPONG_IN_GUEST} ping ${CLIENT_ADDRESS} ${PINGPONG_PORT} ${seconds}`;
-        return roundTrips(await variant.shell.run(script, timeoutMs(seconds)));
+        return roundTrips(await variant.shell.mustRun(script, timeoutMs(seconds)));
       },
     },
     {
@@ -90,7 +90,7 @@ async function datagrams(variant: Variant, context: WorkloadContext, flags: read
 
 async function iperf(variant: Variant, { client, seconds }: WorkloadContext, flags: readonly string[]) {
   // A server of which a client vanished, say by a time-out, ends sometimes.
-  await variant.shell.run('pidof iperf3 >/dev/null || iperf3 --server --daemon', timeoutMs(0));
+  await variant.shell.mustRun('pidof iperf3 >/dev/null || iperf3 --server --daemon', timeoutMs(0));
   const args = ['--client', variant.shell.address, '--time', String(seconds), '--json', ...flags];
   const result = JSON.parse(await client.run('iperf3', args, timeoutMs(seconds))) as IperfResult;
   if (result.error !== undefined) throw new KemariError('KEMARI_BENCH_GUEST', `iperf3: ${result.error}`);

@@ -6,7 +6,8 @@ import { domainPaths, hostPaths } from '../../src/host/paths.js';
 import { KemariError } from '../../src/base/errors.js';
 import { writeDomainFile, type DomainFile } from './domain-file.js';
 import { thaw } from './freeze.js';
-import { GuestShell } from './guest-shell.js';
+import { GuestShell } from '../../src/stage/guest-shell.js';
+import type { Client } from './client.js';
 import type { Undo } from './undo.js';
 import type { Variant } from './variant.js';
 
@@ -19,7 +20,7 @@ export interface OurGuest extends Variant {
 }
 
 /** Creates a domain in `directory`, as a user does. */
-export async function startOurs(directory: string, file: DomainFile, undo: Undo): Promise<OurGuest> {
+export async function startOurs(directory: string, file: DomainFile, client: Client, undo: Undo): Promise<OurGuest> {
   const root = join(directory, 'root');
   const path = join(directory, `${file.name}.toml`);
   await writeDomainFile(path, file);
@@ -37,7 +38,7 @@ export async function startOurs(directory: string, file: DomainFile, undo: Undo)
   return {
     name: 'kemari',
     info,
-    shell: new GuestShell(file.address),
+    shell: new GuestShell(file.address, (command) => client.enter(command)),
     processes,
     stopCont: (count) => request(target, { verb: 'bench-stop-cont', count }),
     async close() {

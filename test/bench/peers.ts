@@ -5,9 +5,10 @@ import { KemariError } from '../../src/base/errors.js';
 import type { QemuBinary } from '../../src/hypervisor/qemu/binary.js';
 import type { DiskConfig, DomainConfig } from '../../src/model/domain-config.js';
 import { blockdev } from './blockdev.js';
-import { GuestShell } from './guest-shell.js';
+import { GuestShell } from '../../src/stage/guest-shell.js';
 import { PeerMachine } from './peer-machine.js';
-import { BRIDGE } from './private-network.js';
+import { PRIVATE_BRIDGE } from '../../src/stage/private-network.js';
+import type { Client } from './client.js';
 import { startStorageDaemon } from './storage-daemon.js';
 import type { Undo } from './undo.js';
 import type { Variant } from './variant.js';
@@ -18,6 +19,7 @@ export type PeerKind = 'qemu' | 'qemu+iothread' | 'qemu-storage-daemon';
 export interface PeerOptions {
   readonly kind: PeerKind;
   readonly qemu: QemuBinary;
+  readonly client: Client;
   readonly accel: 'kvm' | 'tcg';
   /** As kemari has it, with the peer's own name, MAC, address and copy of the root disk. */
   readonly config: DomainConfig;
@@ -44,7 +46,7 @@ export async function startPeer(options: PeerOptions, undo: Undo): Promise<Varia
   const machine = await PeerMachine.start({ qemu, accel, config, deviceArguments: [...disks, ...nics.flat()] }, undo);
   return {
     name: options.kind,
-    shell: new GuestShell(options.address),
+    shell: new GuestShell(options.address, (command) => options.client.enter(command)),
     processes: [machine.pid, ...processes],
     stopCont: (count) => machine.stopCont(count),
     close: () => machine.close(),
@@ -86,7 +88,7 @@ async function nic(options: PeerOptions, mac: string, index: number, undo: Undo)
   const tap = `${options.tap}.${index}`;
   await execa('ip', ['tuntap', 'add', 'dev', tap, 'mode', 'tap', 'vnet_hdr']);
   undo.defer(tap, () => execa('ip', ['link', 'delete', tap]));
-  await execa('ip', ['link', 'set', tap, 'master', BRIDGE, 'up']);
+  await execa('ip', ['link', 'set', tap, 'master', PRIVATE_BRIDGE, 'up']);
   const model = deviceModel(options.config, 'virtio-net', options.config.disks.length + index);
   const rom = options.config.machine === 'microvm' ? '' : ',romfile=';
   return [

@@ -9,7 +9,7 @@ import { measureAll } from './measure-all.js';
 import { PINGPONG_PORT } from './network-workloads.js';
 import { parseOptions, type BenchOptions } from './options.js';
 import { countSteps, makePlan } from './plan.js';
-import { ClientNamespace, enterPrivateNetwork } from './private-network.js';
+import { Client, enterPrivateNetwork } from './client.js';
 import { Progress } from './progress.js';
 import { formatTable, verdict } from './rows.js';
 import { makeTestStorage } from './storage.js';
@@ -44,7 +44,7 @@ async function run(options: BenchOptions, undo: Undo): Promise<void> {
   undo.defer(stateDirectory, () => rm(stateDirectory, { recursive: true, force: true }));
   const storage = await makeTestStorage(directory, undo);
   const plan = makePlan(options, storage, images.pingpong);
-  const client = await ClientNamespace.create(undo);
+  const client = Client.adopt();
   client.start(images.pingpong, ['serve', String(PINGPONG_PORT)], undo);
   const bench: Bench = {
     options,

@@ -1,4 +1,4 @@
-import type { GuestShell } from './guest-shell.js';
+import type { GuestShell } from '../../src/stage/guest-shell.js';
 
 /** The same guest, its requests served in one of the ways that are compared. */
 export interface Variant {

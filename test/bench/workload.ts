@@ -1,9 +1,9 @@
-import type { ClientNamespace } from './private-network.js';
+import type { Client } from './client.js';
 import { servingCpuMicroseconds } from './thread-cpu.js';
 import type { Variant } from './variant.js';
 
 export interface WorkloadContext {
-  readonly client: ClientNamespace;
+  readonly client: Client;
   readonly seconds: number;
 }
 

@@ -73,10 +73,20 @@ export class PrivateNetwork {
     return this.#client.enter(command);
   }
 
+  /** The process that keeps the client's namespace: who runs inside can enter it by this (`enterNamespaceOf`). */
+  get clientPid(): number {
+    return this.#client.pid;
+  }
+
   /** Idempotent. */
   async close(): Promise<void> {
     await Promise.all([this.#host.end(), this.#client.end()]);
   }
+}
+
+/** The command line that runs this one in the network and mount namespaces of a process. */
+export function enterNamespaceOf(pid: number, command: readonly string[]): [string, ...string[]] {
+  return ['nsenter', `--target=${pid}`, '--net', '--mount', '--', ...command];
 }
 
 /** A process that only keeps a network namespace: it reads a pipe of ours, which ends when we do. */
@@ -109,7 +119,7 @@ class NamespaceHolder {
   }
 
   enter(command: readonly string[]): [string, ...string[]] {
-    return ['nsenter', `--target=${this.pid}`, '--net', '--mount', '--', ...command];
+    return enterNamespaceOf(this.pid, command);
   }
 
   async ip(...args: string[]): Promise<void> {
