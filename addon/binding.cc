@@ -1,6 +1,7 @@
 // The export table of the addon, nothing else.
 #include <napi.h>
 
+#include "capture/napi_capture.h"
 #include "link/napi_link.h"
 #include "napi_descriptor.h"
 #include "napi_gate.h"
@@ -19,6 +20,7 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define_disk_sample(env, exports);
   define_nic(env, exports);
   define_console(env, exports);
+  define_capture(env, exports);
   define_link_sender(env, exports);
   define_link_receiver(env, exports);
   define_host(env, exports);

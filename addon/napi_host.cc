@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <liburing.h>
-#include <linux/userfaultfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -17,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "capture/kernel_abi.h"
 #include "memory/guest_memory.h"
 #include "napi_error.h"
 #include "napi_options.h"
@@ -25,24 +25,6 @@
 namespace kemari {
 
 namespace {
-
-// Newer than the kernel headers of Debian 12 (Linux 6.7: include/uapi/linux/fs.h, include/uapi/linux/userfaultfd.h).
-struct PagemapScanArgument {
-  uint64_t size;
-  uint64_t flags;
-  uint64_t start;
-  uint64_t end;
-  uint64_t walk_end;
-  uint64_t vec;
-  uint64_t vec_len;
-  uint64_t max_pages;
-  uint64_t category_inverted;
-  uint64_t category_mask;
-  uint64_t category_anyof_mask;
-  uint64_t return_mask;
-};
-constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScanArgument);
-constexpr uint64_t kUffdFeatureWpAsync = 1ull << 15;
 
 constexpr int64_t kMaxSafeInteger = (1ll << 53) - 1;
 
@@ -56,9 +38,9 @@ bool has_io_uring() {
 bool has_pagemap_scan() {
   const UniqueFd pagemap(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
   if (!pagemap.valid()) return false;
-  PagemapScanArgument argument{};  // an empty range: asks only whether the request is known
+  kernel::PagemapScan argument{};  // an empty range: asks only whether the request is known
   argument.size = sizeof argument;
-  return ioctl(pagemap.get(), kPagemapScan, &argument) == 0;
+  return ioctl(pagemap.get(), kernel::kPagemapScan, &argument) == 0;
 }
 
 bool has_wp_async() {
@@ -66,7 +48,7 @@ bool has_wp_async() {
   if (!fault.valid()) return false;
   uffdio_api api{};
   api.api = UFFD_API;
-  api.features = kUffdFeatureWpAsync;
+  api.features = kernel::kUffdWpAsync;
   return ioctl(fault.get(), UFFDIO_API, &api) == 0;
 }
 

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint_image.h"
 #include "checkpoints.h"
 
 namespace {
@@ -192,6 +193,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("packetSocket", Napi::Function::New<packet_socket>(env));
   exports.Set("unshareNetwork", Napi::Function::New<unshare_network>(env));
   define_checkpoints(env, exports);
+  define_checkpoint_image(env, exports);
   return exports;
 }
 

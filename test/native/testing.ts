@@ -19,6 +19,7 @@ export interface Testing {
   packetSocket(interfaceName: string, vnetHeader: boolean): number;
   /** Gives this thread and what it starts from now on an empty network of its own, gone when they are. */
   unshareNetwork(): void;
+  CheckpointImage: new (sizeBytes: number) => CheckpointImage;
   /** Plays a capture (test/native/checkpoints.cc). */
   submitCheckpoint(options: { readonly link: LinkSender }, checkpoint: TestCheckpoint): void;
   /** CheckpointSink::wait_for_room(), off this thread. */
@@ -34,6 +35,26 @@ export interface TestCheckpoint {
   readonly machineState: Uint8Array;
   readonly devices: readonly Uint8Array[];
   readonly console: Uint8Array;
+}
+
+/** Takes checkpoints in the place of a link, and keeps the image of guest memory that they make. */
+export interface CheckpointImage extends LinkSender {
+  /** Pages in which guest memory differs from the image, the first `atMost` of them. */
+  differingPages(ramFd: number, atMost: number): number[];
+  /** Counts of all that came, and the last epoch. */
+  received(): {
+    epoch: bigint;
+    pages: number;
+    /** The pages of every checkpoint came in ascending ranges, without a page twice. */
+    ordered: boolean;
+    ranges: { first: number; count: number }[];
+    machineState: Buffer;
+    devices: Buffer[];
+  };
+  /** There is no room for pages that are sent ahead. */
+  setFull(full: boolean): void;
+  /** The link is lost. */
+  setLost(lost: boolean): void;
 }
 
 const require = createRequire(import.meta.url);
