@@ -8,7 +8,7 @@ import type { BackEnds, Machine, MachineEvent } from '../../src/hypervisor/contr
 import type { DomainConfig, MachineType } from '../../src/model/domain-config.js';
 import { parseDomainFile } from '../../src/model/domain-file.js';
 import { Qemu } from '../../src/hypervisor/qemu/qemu.js';
-import { CLIENT_ADDRESS, guestAddress, NETMASK, PREFIX_BITS, PRIVATE_BRIDGE } from '../../src/host/private-network.js';
+import { CLIENT_ADDRESS, guestAddress, NETMASK, PREFIX_BITS, PRIVATE_BRIDGE } from '../../src/stage/private-network.js';
 import type { Capture } from '../../src/native/capture.js';
 import type { LinkSender } from '../../src/native/link.js';
 import { addon, type Console, type OutputGate, type RingDevice } from '../../src/native/addon.js';
