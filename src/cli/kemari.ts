@@ -1,17 +1,12 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
 import yargs, { type Argv } from 'yargs';
 import { Interrupt } from './interrupt.js';
 import { completions } from './completion.js';
+import { packageVersion } from './version.js';
 import { EXIT_OK, printError, usageError } from './output.js';
 import { addCreate, addEnding, addLooking, addSteering, type GlobalArguments } from './verbs.js';
 
 const HELP_WIDTH = 100;
-
-function version(): string {
-  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
-}
 
 function buildProgram(argv: readonly string[], interrupt: Interrupt): Argv<GlobalArguments> {
   let program = yargs([...argv])
@@ -25,7 +20,7 @@ function buildProgram(argv: readonly string[], interrupt: Interrupt): Argv<Globa
       global: true,
     })
     .option('json', { type: 'boolean', default: false, describe: 'Print JSON, errors too', global: true })
-    .version(version())
+    .version(packageVersion())
     .help()
     .wrap(HELP_WIDTH)
     .strict()

@@ -33,7 +33,8 @@ export async function create(root: string, file: string, options: CreateOptions)
   const domain = await registry.register(config);
   const program = process.env['KEMARI_DM'] ?? DEVICE_MODEL_PROGRAM;
   options.onProgress('starting kemari-dm');
-  await launchDeviceModel(registry, domain, { program, ...options });
+  const flags = options.paused ? ['--paused'] : [];
+  await launchDeviceModel(registry, domain, { program, flags, ...options });
   return { domid: domain.domid, name: domain.name };
 }
 

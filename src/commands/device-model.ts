@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
-import { messageOf } from '../base/errors.js';
+import { KemariError, messageOf } from '../base/errors.js';
 import { ControlServer, type ControlHandlers } from '../host/control-server.js';
 import { readRecord } from '../host/domain-record.js';
 import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
@@ -117,6 +117,15 @@ export function controlHandlers(domain: Domain): ControlHandlers {
     shutdown: () => domain.request('shutdown'),
     reboot: () => domain.request('reboot'),
     destroy: () => domain.request('destroy'),
+    takeover: noStandby,
+    disarm: noStandby,
     'bench-stop-cont': ({ count }) => domain.timeStopCont(count),
   };
+}
+
+function noStandby(): never {
+  throw new KemariError(
+    'KEMARI_NOT_STANDBY',
+    'the guest runs on this host: there is nothing to take over or to disarm',
+  );
 }

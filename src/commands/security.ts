@@ -10,7 +10,7 @@ export function keyPath(option: string | undefined): string {
 /**
  * How this host speaks to others: by the key, or in the clear where the operator says so.
  *
- * Errors: `KEMARI_USAGE` for both at once; `KEMARI_KEY_FILE`.
+ * Errors: `KEMARI_USAGE` for both at once; `KEMARI_KEY_UNUSABLE`.
  */
 export function resolveSecurity(options: { readonly key: string | undefined; readonly plain: boolean }): Security {
   if (!options.plain) return { kind: 'psk', key: readKey(keyPath(options.key)) };

@@ -9,6 +9,8 @@ export interface StandbyOptions {
   readonly takeoverTimeoutMs: number;
   /** What the primary does when it hears nothing. Where it goes on, an operator's SIGHUP is not enough. */
   readonly primaryOnSilence: 'hold' | 'continue';
+  /** `move`: the guest only changes its host. It was never promised anything before `go`. */
+  readonly purpose: 'protect' | 'move';
 }
 
 /** Why the guest is about to run here; for the log and the report. */
@@ -20,14 +22,16 @@ export type StandbyState =
   /** `epoch` is committed and acknowledged, the primary answers. */
   | { readonly phase: 'ready'; readonly options: StandbyOptions; readonly epoch: bigint }
   /**
-   * The primary does not answer since `sinceMs`. `epoch` is the last that was committed. `wanted`: an operator asked for
-   * the takeover, which waits for an answer about the peer's process.
+   * The primary does not answer since `sinceMs`. `epoch` is the last that was committed. `linkUp`: the stream stands, and
+   * leases are granted as soon as one is asked for. `wanted`: an operator asked for the takeover, which waits for an answer
+   * about the peer's process.
    */
   | {
       readonly phase: 'silent';
       readonly options: StandbyOptions;
       readonly epoch: bigint;
       readonly sinceMs: number;
+      readonly linkUp: boolean;
       readonly peer: PeerKnowledge;
       /** Whether the question about the peer's process was answered once, if only by a deadline. */
       readonly asked: boolean;
@@ -52,8 +56,18 @@ export type StandbyState =
 export type StandbyInput =
   /** A whole checkpoint is in memory. */
   | { readonly type: 'committed'; readonly epoch: bigint }
-  /** Nothing was heard on the lease connection for the takeover timeout, or the stream broke. */
+  /** Nothing was heard on the lease connection for the takeover timeout; the stream still stands. */
+  | { readonly type: 'silent' }
+  /** The primary is heard again after that. */
+  | { readonly type: 'heard' }
+  /** The stream broke. */
   | { readonly type: 'link-lost'; readonly reason: string }
+  /** This side cannot go on: what it received is damaged, or it has no memory left. The primary may still hear. */
+  | { readonly type: 'link-failed'; readonly reason: string }
+  /** The machine that waits here has ended. */
+  | { readonly type: 'machine-failed'; readonly reason: string }
+  /** This process is to end. */
+  | { readonly type: 'terminate' }
   | { readonly type: 'peer'; readonly answer: 'runs' | 'gone' | 'unreachable' }
   | { readonly type: 'peer-says'; readonly word: 'go' | 'goodbye' | 'machine-died' }
   | { readonly type: 'sighup' }
@@ -69,7 +83,7 @@ export type StandbyInput =
 
 export type StandbyEffect =
   | { readonly do: 'ack'; readonly epoch: bigint }
-  | { readonly do: 'send'; readonly word: 'switchover' | 'taken' | 'disarmed' | 'refused' }
+  | { readonly do: 'send'; readonly word: 'switchover' | 'taken' | 'disarmed' | 'refused'; readonly text?: string }
   /** Renew no lease any more; `leases-over` follows when the last one has run out, at once if the peer is gone. */
   | { readonly do: 'stop-granting'; readonly peerIsGone: boolean }
   | { readonly do: 'ask-peer' }

@@ -16,15 +16,15 @@ export const STANDBY_RETRY_MS = 1_000;
 export function stepStandby(state: StandbyState, input: StandbyInput, nowMs: number): StandbyStep {
   switch (state.phase) {
     case 'receiving':
-      return receiving(state, input);
+      return givesUp(input) ?? receiving(state, input);
     case 'ready':
-      return ready(state, input, nowMs);
+      return givesUp(input) ?? ready(state, input, nowMs);
     case 'silent':
-      return silent(state, input, nowMs);
+      return givesUp(input) ?? silent(state, input, nowMs);
     case 'fencing':
       return fencing(state, input, nowMs);
     case 'lease-running-out':
-      if (input.type !== 'leases-over') return decided(state, input);
+      if (input.type !== 'leases-over') return takingOver(state, input);
       return to({ ...state, phase: 'taking-over' }, { do: 'take-over', epoch: state.epoch });
     case 'taking-over':
       return takingOver(state, input);
@@ -48,6 +48,24 @@ function end(why: string, ...effects: StandbyEffect[]): StandbyStep {
   return to({ phase: 'ended' }, log('info', why), ...effects, { do: 'discard' });
 }
 
+/** What ends a standby before anything is decided, whatever phase it is in; undefined for any other input. */
+function givesUp(input: StandbyInput): StandbyStep | undefined {
+  switch (input.type) {
+    case 'link-failed':
+    case 'machine-failed':
+      return to(
+        { phase: 'ended' },
+        log('error', `this host stands by no more: ${input.reason}`),
+        { do: 'send', word: 'refused', text: input.reason },
+        { do: 'discard' },
+      );
+    case 'terminate':
+      return end('this process is to end', { do: 'send', word: 'disarmed', text: 'the standby was told to end' });
+    default:
+      return undefined;
+  }
+}
+
 function receiving(state: StandbyState & { phase: 'receiving' }, input: StandbyInput): StandbyStep {
   switch (input.type) {
     case 'committed':
@@ -58,6 +76,8 @@ function receiving(state: StandbyState & { phase: 'receiving' }, input: StandbyI
       );
     case 'link-lost':
       return end(`${input.reason}; no epoch was complete, so there is nothing to take over`);
+    case 'silent':
+      return end('the primary is silent; no epoch was complete, so there is nothing to take over');
     case 'peer-says':
       return end('protection was called off', { do: 'send', word: 'disarmed' });
     case 'disarm':
@@ -80,7 +100,7 @@ function ready(state: StandbyState & { phase: 'ready' }, input: StandbyInput, no
     case 'committed':
       return to({ ...state, epoch: input.epoch }, { do: 'ack', epoch: input.epoch });
     case 'sighup':
-      return to(state, log('info', 'SIGHUP and the primary answers: switchover'), { do: 'send', word: 'switchover' });
+      return options.purpose === 'move' ? to(state, BEING_MOVED) : switchover(state);
     case 'primary-is-dead':
       return to(state, { do: 'refuse', code: 'KEMARI_PEER_ANSWERS', text: 'the primary answers: it is not dead' });
     case 'disarm':
@@ -92,15 +112,42 @@ function ready(state: StandbyState & { phase: 'ready' }, input: StandbyInput, no
     case 'peer-says':
       return peerSays(input.word, epoch);
     case 'link-lost':
-      return to(
-        { phase: 'silent', options, epoch, sinceMs: nowMs, peer: 'silent', asked: false, wanted: false },
-        log('warn', `${input.reason}: what the primary does is not known`),
-        { do: 'ask-peer' },
-        { do: 'set-timer', atMs: nowMs + options.takeoverTimeoutMs },
-      );
+      return fallSilent(state, { linkUp: false, sinceMs: nowMs, why: input.reason }, nowMs);
+    case 'silent': {
+      const why = `nothing was heard of the primary for ${options.takeoverTimeoutMs} ms`;
+      return fallSilent(state, { linkUp: true, sinceMs: nowMs - options.takeoverTimeoutMs, why }, nowMs);
+    }
     default:
       return to(state);
   }
+}
+
+const BEING_MOVED: StandbyEffect = {
+  do: 'refuse',
+  code: 'KEMARI_HANDOVER',
+  text: 'the domain is being moved here already',
+};
+
+function switchover(state: StandbyState & { phase: 'ready' }): StandbyStep {
+  return to(state, log('info', 'SIGHUP and the primary answers: switchover'), { do: 'send', word: 'switchover' });
+}
+
+function fallSilent(
+  { options, epoch }: StandbyState & { phase: 'ready' },
+  how: { readonly linkUp: boolean; readonly sinceMs: number; readonly why: string },
+  nowMs: number,
+): StandbyStep {
+  const { linkUp, sinceMs, why } = how;
+  // Until `go` the guest is the other host's alone, which hears that this process is gone and lets it run on.
+  if (options.purpose === 'move') return end(`${why}; the guest was not handed over, so it stays where it was`);
+  return act(
+    { phase: 'silent', options, epoch, sinceMs, linkUp, peer: 'silent', asked: false, wanted: false },
+    nowMs,
+    false,
+    log('warn', `${why}: what the primary does is not known`),
+    { do: 'ask-peer' },
+    { do: 'set-timer', atMs: Math.max(sinceMs + options.takeoverTimeoutMs, nowMs + 1) },
+  );
 }
 
 function peerSays(word: 'go' | 'goodbye' | 'machine-died', epoch: bigint): StandbyStep {
@@ -162,9 +209,21 @@ function silent(state: StandbyState & { phase: 'silent' }, input: StandbyInput, 
     case 'primary-is-dead':
       return decide(epoch, 'operator-says-dead', true);
     case 'disarm':
-      return end('disarmed by the operator');
+      return end('disarmed by the operator', { do: 'send', word: 'disarmed' });
     case 'peer-says':
       return peerSays(input.word, epoch);
+    case 'heard': {
+      if (!state.linkUp) return to(state);
+      const heard: StandbyState & { phase: 'ready' } = { phase: 'ready', options, epoch };
+      const { effects } = state.wanted ? switchover(heard) : to(heard);
+      return to(heard, log('info', 'the primary is heard again'), ...effects);
+    }
+    case 'link-lost':
+      return to({ ...state, linkUp: false }, log('warn', input.reason));
+    case 'committed':
+      // Nothing is decided and the stream stands: it is worth as much as any epoch before.
+      if (!state.linkUp) return to(state);
+      return to({ ...state, epoch: input.epoch }, { do: 'ack', epoch: input.epoch });
     default:
       return to(state);
   }
@@ -181,7 +240,7 @@ function act(
   const auto = options.failover === 'auto';
   if (peer === 'dead' && (auto || wanted)) return decide(epoch, 'peer-dead', true);
   const longEnough = nowMs - state.sinceMs >= options.takeoverTimeoutMs;
-  if (options.hasFence && (wanted || (auto && longEnough))) return fence(state, nowMs);
+  if (options.hasFence && (wanted || (auto && longEnough))) return fence(state, nowMs, ...effects);
   if (wanted && !state.asked) return to(state, ...effects);
   // A primary that is known to run holds its output, or goes on alone: two reasons to leave it to the operator.
   if (wanted && peer === 'silent') return decide(epoch, 'operator', false);
@@ -196,11 +255,13 @@ function act(
   return to(state, ...note, ...effects);
 }
 
-function fence(state: StandbyState & { phase: 'silent' }, nowMs: number): StandbyStep {
+function fence(state: StandbyState & { phase: 'silent' }, nowMs: number, ...effects: StandbyEffect[]): StandbyStep {
   const { options, epoch, peer, wanted } = state;
   return to(
     { phase: 'fencing', options, epoch, peer, sinceMs: nowMs, byOperator: wanted },
+    ...effects,
     log('warn', 'fencing the primary'),
+    { do: 'stop-granting', peerIsGone: false },
     { do: 'fence' },
   );
 }
@@ -212,16 +273,21 @@ function fencing(state: StandbyState & { phase: 'fencing' }, input: StandbyInput
       if (input.ok) return decide(epoch, 'fenced', true);
       const advice = 'make sure that the primary is off, then: kemari takeover --primary-is-dead DOM';
       return to(
-        { phase: 'silent', options, epoch, sinceMs: nowMs, peer, asked: true, wanted: false },
+        { phase: 'silent', options, epoch, sinceMs: nowMs, linkUp: false, peer, asked: true, wanted: false },
         log('error', `the fence failed, so nothing is taken over: ${input.text}; ${advice}`),
         { do: 'ask-peer' },
         { do: 'set-timer', atMs: nowMs + Math.max(STANDBY_RETRY_MS, options.takeoverTimeoutMs) },
       );
     }
     case 'peer':
+      // Surer than any fence, and sooner.
+      if (input.answer === 'gone') return decide(epoch, 'peer-dead', true);
       return to({ ...state, peer: learn(peer, input.answer) });
     case 'primary-is-dead':
       return decide(epoch, 'operator-says-dead', true);
+    case 'link-failed':
+    case 'machine-failed':
+      return givesUp(input) ?? to(state);
     default:
       return to(state);
   }
@@ -247,10 +313,11 @@ function takingOver(
         log('warn', `the guest runs here, from epoch ${epoch.toString()}`),
       );
     case 'takeover-failed':
+    case 'machine-failed':
       return to(
         { phase: 'ended' },
         log('error', `the takeover failed: ${input.reason}`),
-        { do: 'send', word: 'refused' },
+        { do: 'send', word: 'refused', text: input.reason },
         { do: 'discard' },
       );
     default:

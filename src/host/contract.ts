@@ -1,5 +1,6 @@
 import type { DomainConfig } from '../model/domain-config.js';
 import type { DomainState } from '../model/domain-state.js';
+import type { StandbyInfo, TakeoverInfo } from './standby-info.js';
 
 /**
  * What the command line and a domain's kemari-dm say to each other: one JSON object a line over
@@ -14,6 +15,10 @@ export type ControlRequest =
   | { readonly verb: 'reboot' }
   /** Answered when QEMU is gone and everything of the domain is taken down; the process then ends. */
   | { readonly verb: 'destroy' }
+  /** To a standby: run the guest here. Answered when it does. `primaryIsDead`: the operator answers for that. */
+  | { readonly verb: 'takeover'; readonly primaryIsDead: boolean }
+  /** To a standby whose primary is silent: never run the guest. Answered once that is decided. */
+  | { readonly verb: 'disarm' }
   /** A diagnostic of test/bench: `count` round trips of stop and cont on a running guest, in microseconds each. */
   | { readonly verb: 'bench-stop-cont'; readonly count: number };
 
@@ -24,6 +29,8 @@ export interface ControlReplies {
   readonly shutdown: null;
   readonly reboot: null;
   readonly destroy: null;
+  readonly takeover: null;
+  readonly disarm: null;
   readonly 'bench-stop-cont': readonly number[];
 }
 
@@ -42,6 +49,10 @@ export interface DomainInfo {
   readonly gate: { readonly open: boolean; readonly passed: number; readonly held: number };
   readonly disks: readonly DiskInfo[];
   readonly vifs: readonly VifInfo[];
+  /** Of a domain that another host runs. */
+  readonly standby?: StandbyInfo;
+  /** Of a domain that ran on another host before. */
+  readonly takeover?: TakeoverInfo;
 }
 
 export interface DiskInfo {

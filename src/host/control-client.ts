@@ -11,6 +11,9 @@ export const REPLY_TIMEOUT_MS: Readonly<Record<ControlRequest['verb'], number>> 
   shutdown: 10_000,
   reboot: 10_000,
   destroy: 10_000,
+  // A fence may have to end first.
+  takeover: 120_000,
+  disarm: 10_000,
   'bench-stop-cont': 120_000,
 };
 

@@ -13,7 +13,7 @@ const OTHERS_MAY = 0o077;
 /**
  * The pre-shared key of a file: 64 hexadecimal digits. Who has it may run a guest on every host that has it.
  *
- * Errors: `KEMARI_KEY_FILE` (missing, readable by others, or no key).
+ * Errors: `KEMARI_KEY_UNUSABLE` (missing, readable by others, or no key).
  */
 export function readKey(path: string): Buffer {
   try {
@@ -28,7 +28,7 @@ export function readKey(path: string): Buffer {
     return Buffer.from(text, 'hex');
   } catch (error) {
     throw new KemariError(
-      'KEMARI_KEY_FILE',
+      'KEMARI_KEY_UNUSABLE',
       `cannot use the key file ${path}: ${messageOf(error)}; "kemari keygen" makes one, which both hosts need, or use ` +
         '--plain on both where the network between them is trusted',
       { cause: error },
@@ -36,7 +36,7 @@ export function readKey(path: string): Buffer {
   }
 }
 
-/** Makes a new key. Errors: `KEMARI_KEY_EXISTS` (a key that hosts may use already), `KEMARI_KEY_FILE`. */
+/** Makes a new key. Errors: `KEMARI_KEY_EXISTS` (a key that hosts may use already), `KEMARI_KEY_UNUSABLE`. */
 export function makeKey(path: string, options: { readonly replace: boolean }): void {
   if (existsSync(path) && !options.replace) {
     throw new KemariError(
@@ -47,7 +47,7 @@ export function makeKey(path: string, options: { readonly replace: boolean }): v
   try {
     writeDurably(path, `${randomBytes(KEY_BYTES).toString('hex')}\n`);
   } catch (error) {
-    throw new KemariError('KEMARI_KEY_FILE', `cannot write the key file ${path}: ${messageOf(error)}`, {
+    throw new KemariError('KEMARI_KEY_UNUSABLE', `cannot write the key file ${path}: ${messageOf(error)}`, {
       cause: error,
     });
   }

@@ -6,7 +6,7 @@ import { KemariError, errorFromWire } from '../base/errors.js';
 import { readableLogLine } from '../base/log-line.js';
 import type { RegisteredDomain, Registry } from './registry.js';
 import { logPath } from './paths.js';
-import { LOCK_FD, REPORT_FD, type StartupLine } from './startup.js';
+import { FIRST_EXTRA_FD, LOCK_FD, REPORT_FD, type StartupLine } from './startup.js';
 
 /** How long a kemari-dm that has failed or was interrupted may take to end before it is killed. */
 const END_TIMEOUT_MS = 5_000;
@@ -21,7 +21,10 @@ const LAST_LOG_BYTES = 8 << 10;
 export interface LaunchOptions {
   /** The program that node runs: kemari-dm.js. */
   readonly program: string;
-  readonly paused: boolean;
+  /** What it is told besides --root and --domid. */
+  readonly flags: readonly string[];
+  /** Descriptors that it gets from FIRST_EXTRA_FD on; they stay the caller's. */
+  readonly extraFds?: readonly number[];
   /** What kemari-dm is doing, in words, as it reports it. */
   readonly onProgress: (text: string) => void;
   /** Ends the launch: kemari-dm is told to stop (SIGTERM) and `KEMARI_INTERRUPTED` is thrown. */
@@ -108,10 +111,10 @@ function spawnDeviceModel(
   const stdio: ('ignore' | 'pipe' | number)[] = ['ignore', log, log];
   stdio[REPORT_FD] = 'pipe';
   stdio[LOCK_FD] = domain.lock.fd;
-  const flags = options.paused ? ['--paused'] : [];
+  for (const [index, fd] of (options.extraFds ?? []).entries()) stdio[FIRST_EXTRA_FD + index] = fd;
   return spawn(
     process.execPath,
-    [options.program, '--root', registry.host.root, '--domid', String(domain.domid), ...flags],
+    [options.program, '--root', registry.host.root, '--domid', String(domain.domid), ...options.flags],
     // In the root directory it keeps no file system of the caller busy.
     { cwd: '/', detached: true, stdio },
   );

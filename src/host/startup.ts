@@ -11,6 +11,9 @@ import { domainPaths } from './paths.js';
 export const REPORT_FD = 3;
 export const LOCK_FD = 4;
 
+/** Descriptors that only some programs inherit follow. */
+export const FIRST_EXTRA_FD = 5;
+
 /** What a starting kemari-dm says to `kemari create`, one JSON object a line: any number of `progress`, then one of the others. */
 export type StartupLine = { readonly progress: string } | { readonly ready: true } | { readonly error: WireError };
 

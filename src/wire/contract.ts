@@ -7,8 +7,7 @@ import type { DiskGeometry } from '../native/ring.js';
 /** Of the whole protocol: preamble, handshake, records, words. Both sides must speak the same. */
 export const PROTOCOL_VERSION = 1;
 
-/** kemarid's port. */
-export const DEFAULT_PORT = 8002;
+export { DEFAULT_PORT } from '../model/port.js';
 
 /** Where a kemarid listens. */
 export interface PeerAddress {

@@ -70,7 +70,8 @@ export class WireServer {
         void wire.#greet(socket);
       });
       try {
-        server.listen({ host, port });
+        // With both wildcards, IPv6's would take IPv4's port as well.
+        server.listen({ host, port, ipv6Only: true });
         await once(server, 'listening');
       } catch (error) {
         await wire.close();

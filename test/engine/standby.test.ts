@@ -7,6 +7,7 @@ const manual: StandbyOptions = {
   hasFence: false,
   takeoverTimeoutMs: 500,
   primaryOnSilence: 'hold',
+  purpose: 'protect',
 };
 const auto: StandbyOptions = { ...manual, failover: 'auto', hasFence: true };
 
@@ -90,7 +91,7 @@ test('auto: nothing happens before the takeover timeout, then the fence', (t) =>
   t.is(play(ready(auto), ...silent, 400, { type: 'timer' }).state.phase, 'silent');
   const { state, last } = play(ready(auto), ...silent, 500, { type: 'timer' });
   t.is(state.phase, 'fencing');
-  t.deepEqual(last, [{ do: 'fence' }]);
+  t.deepEqual(last.slice(-2), [{ do: 'stop-granting', peerIsGone: false }, { do: 'fence' }]);
 });
 
 test('auto: a fence that fails is no takeover', (t) => {
@@ -130,11 +131,92 @@ test('a takeover that fails says so and never runs the guest', (t) => {
     { type: 'takeover-failed', reason: 'no memory' },
   );
   t.is(state.phase, 'ended');
-  t.deepEqual(last, [{ do: 'send', word: 'refused' }, { do: 'discard' }]);
+  t.deepEqual(last, [{ do: 'send', word: 'refused', text: 'no memory' }, { do: 'discard' }]);
 });
 
 test('goodbye disarms', (t) => {
   const { state, last } = play(ready(manual), { type: 'peer-says', word: 'goodbye' });
   t.is(state.phase, 'ended');
   t.deepEqual(last, [{ do: 'send', word: 'disarmed' }, { do: 'discard' }]);
+});
+
+const silence: StandbyInput = { type: 'silent' };
+
+test('silence on a link that stands is over when the primary is heard again', (t) => {
+  const { state, effects } = play(ready(manual), silence, { type: 'committed', epoch: 8n }, { type: 'heard' });
+  t.deepEqual(state, { phase: 'ready', options: manual, epoch: 8n });
+  t.deepEqual(effects[1], [{ do: 'ack', epoch: 8n }], 'an epoch that comes meanwhile is acknowledged');
+});
+
+test('what comes after the stream broke is not acknowledged and heals nothing', (t) => {
+  const { state, effects } = play(ready(manual), lost, { type: 'committed', epoch: 8n }, { type: 'heard' });
+  t.is(state.phase, 'silent');
+  t.deepEqual(effects.slice(1), [[], []]);
+});
+
+test('SIGHUP in a silence that ends is a switchover', (t) => {
+  const { last } = play(ready(manual), silence, { type: 'sighup' }, { type: 'heard' });
+  t.deepEqual(last, [{ do: 'send', word: 'switchover' }]);
+});
+
+test('auto: silence of the whole timeout is fenced at once, and no lease is granted meanwhile', (t) => {
+  const { state, last } = play(ready(auto), silence);
+  t.is(state.phase, 'fencing');
+  t.deepEqual(
+    last.map((effect) => effect.do),
+    ['ask-peer', 'set-timer', 'stop-granting', 'fence'],
+  );
+});
+
+test('auto: a death that is confirmed while the fence runs is not waited for', (t) => {
+  const { state } = play(ready(auto), silence, { type: 'peer', answer: 'gone' });
+  t.like(state, { phase: 'lease-running-out', reason: 'peer-dead' });
+});
+
+test('a fence that failed leaves no lease to be granted again', (t) => {
+  const { state, last } = play(
+    ready(auto),
+    silence,
+    { type: 'fence-ended', ok: false, text: 'no' },
+    { type: 'heard' },
+    { type: 'committed', epoch: 8n },
+  );
+  t.like(state, { phase: 'silent', linkUp: false, epoch: 7n });
+  t.deepEqual(last, []);
+});
+
+test('a standby that cannot go on says so and never runs the guest', (t) => {
+  for (const type of ['link-failed', 'machine-failed'] as const) {
+    for (const from of [startStandby(manual), ready(manual), play(ready(manual), lost).state]) {
+      const { state, last } = play(from, { type, reason: 'no memory' });
+      t.is(state.phase, 'ended');
+      t.deepEqual(last, [{ do: 'send', word: 'refused', text: 'no memory' }, { do: 'discard' }]);
+    }
+  }
+});
+
+test('a machine that ends during the takeover is a takeover that failed', (t) => {
+  const { state, last } = play(
+    ready(manual),
+    { type: 'peer-says', word: 'go' },
+    { type: 'machine-failed', reason: 'x' },
+  );
+  t.is(state.phase, 'ended');
+  t.true(does(last, 'discard'));
+});
+
+test('a standby that is told to end tells the primary', (t) => {
+  const { state, last } = play(ready(manual), { type: 'terminate' });
+  t.is(state.phase, 'ended');
+  t.true(last.some((effect) => effect.do === 'send' && effect.word === 'disarmed'));
+});
+
+test('a move that loses the link before "go" leaves the guest where it was', (t) => {
+  const moving: StandbyOptions = { ...auto, purpose: 'move' };
+  for (const input of [lost, silence]) t.is(play(ready(moving), input).state.phase, 'ended');
+  t.like(play(ready(moving), { type: 'peer-says', word: 'go' }).state, { reason: 'handover' });
+  t.deepEqual(
+    play(ready(moving), { type: 'sighup' }).last.map((effect) => effect.do),
+    ['refuse'],
+  );
 });

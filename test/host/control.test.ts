@@ -19,6 +19,8 @@ const quiet: ControlHandlers = {
   },
   reboot: () => null,
   destroy: () => null,
+  takeover: () => null,
+  disarm: () => null,
   'bench-stop-cont': () => [],
 };
 

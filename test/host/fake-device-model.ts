@@ -77,6 +77,8 @@ const handlers: ControlHandlers = {
     setImmediate(() => void end());
     return set('dying');
   },
+  takeover: () => null,
+  disarm: () => null,
   'bench-stop-cont': () => [],
 };
 

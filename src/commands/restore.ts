@@ -1,0 +1,205 @@
+import { closeSync, writeFileSync } from 'node:fs';
+import type { Logger } from 'pino';
+import { messageOf } from '../base/errors.js';
+import type { StandbyOptions } from '../engine/standby-state.js';
+import { ControlServer, type ControlHandlers } from '../host/control-server.js';
+import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
+import type { DomainConfig } from '../model/domain-config.js';
+import { addon } from '../native/addon.js';
+import { controlHandlers, openHouse, type DomainHouse } from './device-model.js';
+import type { Domain } from './device-model/domain.js';
+import { openDomainLog } from './device-model/domain-log.js';
+import { closeStrayFds } from './device-model/stray-fds.js';
+import { Ownership } from './ownership.js';
+import { checkFiles, checkMachine, checkMemory } from './restore/fit.js';
+import { KemaridChannel, type LinkFds } from './restore/kemarid-channel.js';
+import { DESCRIPTORS_FD, ORDERS_FD, type StandByOrder } from './restore/orders.js';
+import { peerHands } from './restore/peer-hands.js';
+import { Standby } from './restore/standby.js';
+
+export interface RestoreOptions {
+  readonly root: string;
+  readonly domid: number;
+  /** Ends the standby, or destroys the domain once it runs here. */
+  readonly terminate: AbortSignal;
+  /** Calls back at every SIGHUP. */
+  readonly onHangup: (listener: () => void) => void;
+}
+
+/** The kernel, when memory runs out, takes a copy before it takes a guest (proc(5), oom_score_adj). */
+const OOM_SCORE_STANDBY = 500;
+
+/**
+ * Stands by for a domain of another host: has a machine wait, receives its epochs, and takes over when the engine says so;
+ * from then on it is the domain's kemari-dm. Returns the process's exit code.
+ */
+export async function runRestore(options: RestoreOptions): Promise<number> {
+  closeStrayFds([REPORT_FD, LOCK_FD, ORDERS_FD, DESCRIPTORS_FD]);
+  const startup = Startup.adopt(options);
+  const logger = openDomainLog(startup.config.name, options.domid);
+  process.title = `xc_kemari_restore ${startup.config.name}`;
+  setOomScore(OOM_SCORE_STANDBY, logger);
+  logger.info({ event: 'start', config: startup.config, pid: process.pid }, 'xc_kemari_restore starts');
+  let released = false;
+  const release = (): void => {
+    if (!released) startup.removeDomain();
+    released = true;
+  };
+  const channel = new KemaridChannel();
+  try {
+    const order = await channel.standByOrder();
+    const { failed } = await new Restore(startup, logger, order, options).live(channel, release);
+    logger.info({ event: 'end', failed }, 'the domain has ended');
+    return failed ? 1 : 0;
+  } catch (error) {
+    logger.error({ event: 'standby-failed', err: error }, messageOf(error));
+    release();
+    startup.fail(error);
+    return 1;
+  } finally {
+    channel.close();
+  }
+}
+
+class Restore {
+  readonly #startup: Startup;
+  readonly #logger: Logger;
+  readonly #order: StandByOrder;
+  readonly #options: RestoreOptions;
+
+  constructor(startup: Startup, logger: Logger, order: StandByOrder, options: RestoreOptions) {
+    this.#startup = startup;
+    this.#logger = logger;
+    this.#order = order;
+    this.#options = options;
+  }
+
+  /** Errors: whatever prevents it from standing by; nothing of the domain is left then. */
+  async live(channel: KemaridChannel, release: () => void): Promise<{ readonly failed: boolean }> {
+    const { offer, overcommit } = this.#order;
+    const { config } = this.#startup;
+    this.#startup.progress('comparing disks and boot files');
+    if (!overcommit) checkMemory(offer);
+    await checkFiles(offer);
+    const house = await openHouse(this.#startup, this.#logger, { release, begins: 'standby' });
+    const ramFd = addon.createRam(`kemari-${config.name}`, config.memoryBytes);
+    try {
+      this.#startup.progress('starting the machine');
+      const machine = await house.domain.standBy((run) =>
+        run.prepareStandby({ ramFd, geometries: offer.diskGeometry }),
+      );
+      checkMachine(offer, await machine.describe());
+      this.#startup.ready();
+      return await this.#standBy(house.domain, ramFd, await channel.links());
+    } finally {
+      // Of no effect where it has ended already.
+      await house.domain.request('destroy').catch(() => undefined);
+      await this.#close(house, ramFd);
+    }
+  }
+
+  async #close(house: DomainHouse, ramFd: number): Promise<void> {
+    await house.close();
+    closeSync(ramFd);
+  }
+
+  async #standBy(domain: Domain, ramFd: number, fds: LinkFds): Promise<{ readonly failed: boolean }> {
+    const { offer, key, token } = this.#order;
+    const { config } = this.#startup;
+    const standby = new Standby({
+      ...{ engine: this.#engineOptions(), policy: offer.policy, logger: this.#logger },
+      primary: offer.addresses.map(({ host }) => host).join(', '),
+      hands: {
+        ...peerHands(this.#order),
+        takeOver: (checkpoint) => domain.takeOver((run) => run.takeOver({ ...checkpoint, steal: true })),
+        announce: () => undefined,
+      },
+    });
+    const link = new addon.LinkReceiver({
+      ...{ ...fds, ramFd, key: key === null ? undefined : Buffer.from(key, 'hex'), token: Buffer.from(token, 'hex') },
+      deviceCount: config.disks.length + config.vifs.length,
+      ...{ leaseMs: offer.leaseMs, takeoverTimeoutMs: offer.takeoverTimeoutMs, onEvent: standby.onLink },
+    });
+    standby.attach(link);
+    this.#options.onHangup(() => {
+      standby.sighup();
+    });
+    void domain.ended.then(() => {
+      standby.machineFailed('the machine that waits here has ended');
+    });
+    const terminate = (): void => {
+      this.#logger.warn({ event: 'terminate' }, messageOf(this.#options.terminate.reason));
+      if (standby.phase === 'running') domain.request('destroy').catch(() => undefined);
+      else standby.terminate();
+    };
+    this.#options.terminate.addEventListener('abort', terminate);
+    const { controlSocket } = this.#startup.domain.paths;
+    const server = await ControlServer.listen(controlSocket, switchedHandlers(domain, standby));
+    try {
+      if (this.#options.terminate.aborted) terminate();
+      const outcome = await standby.outcome;
+      // What was said last still goes out.
+      const closed = link.close();
+      if (outcome === 'running') this.#becomeDeviceModel(config);
+      await closed;
+      return outcome === 'running' ? await domain.ended : { failed: false };
+    } finally {
+      await server.close();
+    }
+  }
+
+  #engineOptions(): StandbyOptions {
+    const { offer, fence } = this.#order;
+    return {
+      ...{ failover: offer.failover, hasFence: fence !== null, takeoverTimeoutMs: offer.takeoverTimeoutMs },
+      ...{ primaryOnSilence: offer.onSilence, purpose: offer.purpose },
+    };
+  }
+
+  #becomeDeviceModel(config: DomainConfig): void {
+    process.title = `kemari-dm ${config.name}`;
+    setOomScore(0, this.#logger);
+    try {
+      new Ownership(this.#startup.registry.host).tookOver(config, this.#order.offer.generation + 1);
+    } catch (error) {
+      // The guest runs, and nothing that was said to anyone depends on the record: it protects from a later mistake.
+      this.#logger.error({ event: 'ownership', err: error }, messageOf(error));
+    }
+  }
+}
+
+/** What the control socket answers: a standby's answers until the guest runs here, then those of any domain. */
+function switchedHandlers(domain: Domain, standby: Standby): ControlHandlers {
+  const running = controlHandlers(domain);
+  const waiting: ControlHandlers = {
+    ...running,
+    info: () => ({ ...domain.info(), standby: standby.info() }),
+    destroy: async () => {
+      await standby.order({ type: 'disarm' });
+      await domain.ended;
+      return null;
+    },
+    takeover: ({ primaryIsDead }) => standby.order({ type: primaryIsDead ? 'primary-is-dead' : 'sighup' }),
+    disarm: () => standby.order({ type: 'disarm' }),
+  };
+  const ran: ControlHandlers = {
+    ...running,
+    info: () => {
+      const { takeover } = standby;
+      return { ...domain.info(), ...(takeover === undefined ? {} : { takeover }) };
+    },
+  };
+  const now = (): ControlHandlers => (standby.phase === 'running' ? ran : waiting);
+  return new Proxy(running, {
+    get: (_, verb: keyof ControlHandlers) => now()[verb],
+    getOwnPropertyDescriptor: (_, verb) => Object.getOwnPropertyDescriptor(running, verb),
+  });
+}
+
+function setOomScore(score: number, logger: Logger): void {
+  try {
+    writeFileSync('/proc/self/oom_score_adj', String(score));
+  } catch (error) {
+    logger.debug({ event: 'oom-score', err: error }, messageOf(error));
+  }
+}
