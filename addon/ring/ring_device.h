@@ -149,7 +149,7 @@ class RingDevice {
   virtual std::vector<DeviceRequest> requests_to_cut() = 0;
   // A request of a checkpoint, pending again: through the gate and to the host, with the checkpoint's bytes, never
   // those in guest memory. `writable` are its segments, translated; `request.bytes` last only for the call. What a peer
-  // may have got wrong is KEMARI_RING_STATE.
+  // may have got wrong is KEMARI_RING_STATE, and the device has not taken it then.
   virtual void submit_again(uint32_t index, const CutRequest& request, const std::vector<Segment>& writable) = 0;
   // ------------------------------------------------------------------------------------------------------------------
   EventLoop& loop() noexcept { return *loop_; }

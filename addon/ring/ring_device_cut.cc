@@ -159,7 +159,16 @@ void RingDevice::start_restored(DeviceQueue& queue) {
     queue.unpublished = true;
   }
   publish(queue);
-  for (size_t i = 0; i < cut.pending.size(); i++) submit_again(queue.index, cut.pending[i], writable[i]);
+  size_t submitted = 0;
+  try {
+    for (; submitted < cut.pending.size(); submitted++) {
+      submit_again(queue.index, cut.pending[submitted], writable[submitted]);
+    }
+  } catch (...) {
+    // What the device did not take will never be completed.
+    for (; submitted < cut.pending.size(); submitted++) queue.pending.remove(cut.pending[submitted].head);
+    throw;
+  }
   update_running(queue);
 }
 

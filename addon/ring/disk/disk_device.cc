@@ -375,8 +375,13 @@ void DiskDevice::submit_again(uint32_t index, const CutRequest& cut, const std::
   request.head = request.chain.head = cut.head;
   request.chain.readable.clear();
   request.chain.writable = writable;
+  try {
+    parse_again(request, cut);
+  } catch (...) {
+    free(request);
+    throw;
+  }
   add(counters_.in_flight, 1);
-  parse_again(request, cut);
   dispatch(request);
 }
 

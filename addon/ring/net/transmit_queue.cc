@@ -184,14 +184,16 @@ void TransmitQueue::add_to_cut(std::vector<DeviceRequest>& requests) {
 void TransmitQueue::submit_again(const CutRequest& cut) {
   const size_t header_bytes = net_header_bytes(nic_.features_);
   if (cut.bytes.size() < header_bytes) fail("KEMARI_RING_STATE", "a frame of a checkpoint is shorter than its header");
-  Frame* frame = take();
-  frame->head = cut.head;
-  frame->header = {};
-  std::memcpy(&frame->header, cut.bytes.data(), header_bytes);
-  frame->frame_bytes = cut.bytes.size() - header_bytes;
-  if (!check_transmit_header(frame->header, frame->frame_bytes, nic_.features_)) {
+  NetHeader header{};
+  std::memcpy(&header, cut.bytes.data(), header_bytes);
+  const size_t frame_bytes = cut.bytes.size() - header_bytes;
+  if (!check_transmit_header(header, frame_bytes, nic_.features_)) {
     fail("KEMARI_RING_STATE", "a frame of a checkpoint has a header that no guest could have sent");
   }
+  Frame* frame = take();
+  frame->head = cut.head;
+  frame->header = header;
+  frame->frame_bytes = frame_bytes;
   // SAFETY: only read from; iovec has no const form.
   const iovec payload{const_cast<uint8_t*>(cut.bytes.data()) + header_bytes, frame->frame_bytes};
   freeze_bytes(*frame, std::array{iovec{&frame->header, header_bytes}, payload});
