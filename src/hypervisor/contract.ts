@@ -42,6 +42,8 @@ export interface BackEnds {
   vif(index: number, fd: number): void;
   /** A connected stream socket with the bytes of the serial console. */
   console(fd: number): void;
+  /** A connected stream socket with the bytes of the serial port at which a guest agent listens, if `config.guestAgent`. */
+  agent(fd: number): void;
 }
 
 export type MachineEvent =

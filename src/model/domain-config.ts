@@ -15,6 +15,8 @@ export interface DomainConfig {
   /** In the order of their vdev, which is the guest's order: the index is the disk's place (0 is the first). */
   readonly disks: readonly DiskConfig[];
   readonly vifs: readonly VifConfig[];
+  /** Whether QEMU's guest agent listens on the guest's second serial port. */
+  readonly guestAgent: boolean;
   readonly onPoweroff: EndAction;
   readonly onReboot: EndAction;
   readonly onCrash: EndAction;

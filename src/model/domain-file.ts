@@ -119,12 +119,13 @@ function readDomain(fields: Fields, folder: string, problems: Problems): DomainC
   }
   const vifs = readVifs(fields, name, problems);
   const uuid = readUuid(fields, name, problems);
+  const guestAgent = fields.flag('guest_agent');
   const onPoweroff = fields.choice('on_poweroff', END_ACTIONS);
   const onReboot = fields.choice('on_reboot', END_ACTIONS_RESTART);
   const onCrash = fields.choice('on_crash', END_ACTIONS);
   if (memory === undefined || boot === undefined) return undefined;
   const memoryBytes = memory * MIB;
-  const devices = { disks, vifs };
+  const devices = { disks, vifs, guestAgent };
   return { name, uuid, machine, accel, cpu, memoryBytes, vcpus, boot, ...devices, onPoweroff, onReboot, onCrash };
 }
 

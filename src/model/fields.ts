@@ -41,6 +41,15 @@ export class Fields {
     return undefined;
   }
 
+  /** True or false, as 1 or 0 too, as in xl; false where the file has none. */
+  flag(key: string): boolean {
+    const value = this.get(key);
+    if (value === undefined || value === false || value === 0) return false;
+    if (value === true || value === 1) return true;
+    this.#problems.add(key, value, 'true or false');
+    return false;
+  }
+
   /** One of these words; the first where the file has none. */
   choice<T extends string>(key: string, words: readonly [T, ...T[]]): T {
     const value = this.get(key);

@@ -69,6 +69,7 @@ function readConfig(shape: Shape): DomainConfig {
     boot: readBoot(shape.inner('boot')),
     disks: shape.list('disks', DISK_LIMIT).map(readDisk),
     vifs: shape.list('vifs', VIF_LIMIT).map(readVif),
+    guestAgent: shape.flag('guestAgent'),
     onPoweroff: shape.oneOf('onPoweroff', END_ACTIONS),
     onReboot: shape.oneOf('onReboot', END_ACTIONS),
     onCrash: shape.oneOf('onCrash', END_ACTIONS),

@@ -115,6 +115,10 @@ export class Subject implements BackEnds {
     }).device;
   }
 
+  agent(): void {
+    throw new Error('the test guest has no agent');
+  }
+
   console(guestFd: number): void {
     const [ours, theirs] = addon.socketPair();
     this.console_ = new addon.Console({ guestFd, outletFd: theirs, gate: this.gate });

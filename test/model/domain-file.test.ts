@@ -91,6 +91,7 @@ on_crash    = 'restart'
       { mac: '00:16:3e:5a:a4:e7', bridge: 'xenbr1', vifname: undefined, queues: 1 },
       { ...config.vifs[1]!, bridge: 'xenbr0', vifname: undefined, queues: 1 },
     ],
+    guestAgent: false,
     onPoweroff: 'destroy',
     onReboot: 'restart',
     onCrash: 'restart',

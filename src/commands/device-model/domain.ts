@@ -277,6 +277,9 @@ export class Domain {
       case 'device-failed':
         this.#feed({ type: 'device-failed', reason: event.reason, nowMs });
         return;
+      case 'guest-clock':
+        logger[event.level]({ event: event.type }, event.text);
+        return;
       case 'device-warning':
         logger.warn({ event: event.type, device: event.device, code: event.code }, event.text);
     }

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import type { DomainConfig } from '../../model/domain-config.js';
 import type { BackEnds } from '../../hypervisor/contract.js';
 import type { DiskInfo, DomainInfo, VifInfo } from '../../host/contract.js';
@@ -12,6 +13,7 @@ import {
   type OutputGate,
   type RingDevice,
 } from '../../native/addon.js';
+import { GuestAgent } from './guest-agent.js';
 import type { AttachedVif } from '../../ring/contract.js';
 import { attachVif } from '../../ring/vif.js';
 import { attachDisk } from '../../storage/disk.js';
@@ -22,6 +24,9 @@ export interface DeviceOwner {
   onDeviceEvent(device: string, event: DeviceEvent): void;
 }
 
+/** An agent's sync takes a number; the first of each connection is at random, below this. */
+const FIRST_ID_LIMIT = 2 ** 30;
+
 /** The back-ends of one machine: made as its hypervisor connects them, closed together. */
 export class MachineDevices implements BackEnds {
   readonly #gate: OutputGate = new addon.OutputGate();
@@ -31,6 +36,7 @@ export class MachineDevices implements BackEnds {
   readonly #disks: Disk[] = [];
   readonly #vifs: AttachedVif[] = [];
   #console: Console | undefined;
+  #agent: GuestAgent | undefined;
 
   #standby: readonly DiskGeometry[] | undefined;
 
@@ -118,10 +124,20 @@ export class MachineDevices implements BackEnds {
     this.#console = new addon.Console({ guestFd, outletFd: theirs, gate: this.#gate });
   }
 
+  agent(guestFd: number): void {
+    this.#agent = new GuestAgent(guestFd, randomInt(FIRST_ID_LIMIT));
+  }
+
+  /** undefined for a guest that is to have none. */
+  get guestAgent(): GuestAgent | undefined {
+    return this.#agent;
+  }
+
   /** After the machine is gone: what is in flight is completed or abandoned, taps and files are let go. */
   async close(): Promise<void> {
     await Promise.all(this.all.map((device) => device.close()));
     await this.#console?.close();
+    this.#agent?.close();
   }
 
   gateInfo(): DomainInfo['gate'] {

@@ -4,6 +4,7 @@ import { KemariError } from '../../base/errors.js';
 import type { DomainConfig } from '../../model/domain-config.js';
 import type { Hypervisor, Machine, MachineEvent } from '../../hypervisor/contract.js';
 import { addon, type DeviceEvent, type DiskGeometry } from '../../native/addon.js';
+import { GuestClock } from './guest-clock.js';
 import { MachineDevices } from './machine-devices.js';
 
 /** A device whose connection ended usually means that the machine's process did, which says more: wait so long for that. */
@@ -13,7 +14,8 @@ const DISCONNECT_GRACE_MS = 1_000;
 export type RunEvent =
   | { readonly type: 'machine'; readonly event: MachineEvent }
   | { readonly type: 'device-failed'; readonly reason: string }
-  | { readonly type: 'device-warning'; readonly device: string; readonly code: string; readonly text: string };
+  | { readonly type: 'device-warning'; readonly device: string; readonly code: string; readonly text: string }
+  | { readonly type: 'guest-clock'; readonly level: 'info' | 'warn'; readonly text: string };
 
 export interface RunOptions {
   readonly domid: number;
@@ -43,6 +45,8 @@ export interface Takeover {
   readonly console: Buffer;
   /** Disks that the old host still has locked are opened all the same: it is known not to write any more. */
   readonly steal: boolean;
+  /** How long the guest stood still, or ran in vain, until it is resumed here: to be given back to its clock. */
+  readonly lostMs?: number;
 }
 
 /** One machine with its devices, from its start to its end. A domain that starts anew gets another. */
@@ -57,6 +61,7 @@ export class MachineRun {
   /** Guest RAM that belongs to the run. */
   #ownRamFd: number | undefined;
   #ramFd: number | undefined;
+  #clock: GuestClock | undefined;
 
   constructor(options: RunOptions) {
     this.#options = options;
@@ -103,13 +108,14 @@ export class MachineRun {
    * take over is to be ended. Errors: `KEMARI_MACHINE_STATE`, `KEMARI_RING_STATE`, `KEMARI_DISK_GEOMETRY`, those of opening
    * disks and taps.
    */
-  async takeOver({ machineState, devices, console, steal }: Takeover): Promise<void> {
+  async takeOver({ machineState, devices, console, steal, lostMs = 0 }: Takeover): Promise<void> {
     assert(this.#machine !== undefined, 'a standby that has started takes over');
     this.#devices.restore(devices, console);
     const results = await Promise.allSettled([this.#machine.load(machineState), this.#devices.open(steal)]);
     for (const result of results) {
       if (result.status === 'rejected') throw result.reason;
     }
+    this.#clock?.tookOver(lostMs);
   }
 
   async #startMachine(ramFd: number, incoming: boolean): Promise<Machine> {
@@ -122,11 +128,15 @@ export class MachineRun {
       signal: this.#abort.signal,
       onEvent: (event) => {
         if (event.type === 'exited') clearTimeout(this.#disconnected);
+        if (event.type === 'stopped') this.#clock?.stopped();
+        if (event.type === 'resumed') this.#clock?.resumed();
+        if (event.type === 'rebooted') this.#clock?.restarted();
         // Until it has started, its end is what `start` fails with.
         if (this.#machine !== undefined) this.#emit({ type: 'machine', event });
       },
     });
     this.#machine = await this.#starting;
+    this.#startClock();
     return this.#machine;
   }
 
@@ -139,6 +149,7 @@ export class MachineRun {
   async #end(): Promise<void> {
     clearTimeout(this.#disconnected);
     this.#abort.abort();
+    this.#clock?.close();
     // Whoever started it hears of a failure.
     await this.#starting?.catch(() => undefined);
     await this.#machine?.kill();
@@ -146,6 +157,18 @@ export class MachineRun {
     await this.#devices.close();
     if (this.#ownRamFd !== undefined) closeSync(this.#ownRamFd);
     this.#ownRamFd = undefined;
+  }
+
+  #startClock(): void {
+    const agent = this.#devices.guestAgent;
+    if (agent === undefined) return;
+    this.#clock = new GuestClock({
+      agent,
+      nowMs: () => performance.timeOrigin + performance.now(),
+      log: (level, text) => {
+        this.#emit({ type: 'guest-clock', level, text });
+      },
+    });
   }
 
   #emit(event: RunEvent): void {

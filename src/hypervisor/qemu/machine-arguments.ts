@@ -18,6 +18,8 @@ export interface MachineDescriptors {
   /** A listening socket for the second monitor: for whoever captures, while he does. */
   readonly captureQmp?: number | undefined;
   readonly console: number;
+  /** Connected, for the second serial port; undefined: there is none. */
+  readonly agent?: number | undefined;
   readonly kernel: number | undefined;
   readonly ramdisk: number | undefined;
   /** Connected vhost-user sockets, in the order of `config.disks`. */
@@ -87,6 +89,7 @@ export function machineArguments(
     ...['-chardev', `socket,id=qmp,fd=${fds.qmp}`, '-mon', 'chardev=qmp,mode=control'],
     ...captureMonitor(fds),
     ...['-chardev', `socket,id=console,fd=${fds.console}`, '-serial', 'chardev:console'],
+    ...agentArguments(fds),
     ...machineExtras(config),
     ...bootArguments(config, engine, fds),
     ...config.disks.flatMap((_, index) => diskArguments(config, index, fds)),
@@ -106,6 +109,12 @@ function captureMonitor({ captureQmp }: MachineDescriptors): string[] {
   if (captureQmp === undefined) return [];
   const chardev = `socket,id=capture,fd=${captureQmp},server=on,wait=off`;
   return ['-chardev', chardev, '-mon', 'chardev=capture,mode=control'];
+}
+
+/** A serial port: some hundred bytes of state, where a port of virtio-serial costs a checkpoint a PCI device. */
+function agentArguments({ agent }: MachineDescriptors): string[] {
+  if (agent === undefined) return [];
+  return ['-chardev', `socket,id=agent,fd=${agent}`, '-device', 'isa-serial,index=1,chardev=agent'];
 }
 
 function fdPath(fd: number): string {

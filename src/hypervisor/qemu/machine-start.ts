@@ -89,12 +89,13 @@ export class MachineStart {
     if (vifs.length > 0) this.#vifs = new VifSockets(privateDirectory, vifs.length, this.#privileges.uid);
     const vifDirectory = this.#vifs === undefined ? undefined : this.#fds.give(this.#vifs.takeFolderFd());
     const console = this.#connection(backEnds.console.bind(backEnds));
+    const agent = config.guestAgent ? this.#connection(backEnds.agent.bind(backEnds)) : undefined;
     const disks = config.disks.map((_, index) =>
       this.#connection((fd) => {
         backEnds.disk(index, fd);
       }),
     );
-    return { ram, qmp, captureQmp, console, kernel, ramdisk, disks, vifDirectory };
+    return { ram, qmp, captureQmp, console, agent, kernel, ramdisk, disks, vifDirectory };
   }
 
   /** In a folder that only its owner may enter. */

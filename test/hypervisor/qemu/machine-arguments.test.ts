@@ -19,6 +19,7 @@ const config: DomainConfig = {
     { mac: '00:16:3e:00:00:01', bridge: undefined, vifname: undefined, queues: 1 },
     { mac: '00:16:3e:00:00:02', bridge: undefined, vifname: undefined, queues: 2 },
   ],
+  guestAgent: false,
   onPoweroff: 'destroy',
   onReboot: 'restart',
   onCrash: 'destroy',
@@ -50,6 +51,13 @@ test('guest memory is shared and everything else comes by descriptor', (t) => {
   t.deepEqual(valuesOf(args, '-kernel'), ['/proc/self/fd/6']);
   t.deepEqual(valuesOf(args, '-initrd'), ['/proc/self/fd/7']);
   t.false(args.some((arg) => arg.includes('/boot/')));
+});
+
+test('a guest agent has the second serial port, where there is to be one', (t) => {
+  t.false(machineArguments(config, TCG, fds).some((arg) => arg.includes('isa-serial')));
+  const args = machineArguments(config, TCG, { ...fds, agent: 11 });
+  t.true(valuesOf(args, '-chardev').includes('socket,id=agent,fd=11'));
+  t.true(valuesOf(args, '-device').includes('isa-serial,index=1,chardev=agent'));
 });
 
 test('the sandbox is on, and ends of the guest are ours to decide', (t) => {
