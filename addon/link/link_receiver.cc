@@ -8,6 +8,12 @@
 
 namespace kemari {
 
+namespace {
+
+constexpr int kConnections = 2;
+
+}  // namespace
+
 LinkReceiver::LinkReceiver(Options options)
     : options_(std::move(options)),
       ram_(options_.ram_fd),
@@ -47,16 +53,12 @@ void LinkReceiver::lose(const std::string& code, const std::string& text) {
 }
 
 void LinkReceiver::secured() {
-  constexpr int kConnections = 2;
   if (++secured_ == kConnections) options_.on_event({.type = LinkEvent::Type::kConnected});
 }
 
 void LinkReceiver::read_stream() {
   if (!stream_.secure(LinkClock::now() + options_.connections.connect_timeout)) return;
-  {
-    const std::lock_guard lock(posting_);
-    can_post_ = true;
-  }
+  start_posting();
   secured();
   RecordReader reader(stream_, [this](const RecordHeader& header) { return staging_.payload_room(header); });
   while (const std::optional<Record> record = reader.next()) {
@@ -67,6 +69,13 @@ void LinkReceiver::read_stream() {
       take_part(*record);
     }
   }
+}
+
+void LinkReceiver::start_posting() {
+  const std::lock_guard lock(posting_);
+  can_post_ = true;
+  for (const std::vector<uint8_t>& payload : unsaid_) post(RecordType::kWord, 0, payload);
+  unsaid_.clear();
 }
 
 void LinkReceiver::take_word(const Record& record) {
@@ -119,7 +128,9 @@ void LinkReceiver::ack(uint64_t epoch) {
 
 void LinkReceiver::say(Word word, const std::string& text) {
   const std::lock_guard lock(posting_);
-  post(RecordType::kWord, 0, word_payload(word, text));
+  std::vector<uint8_t> payload = word_payload(word, text);
+  if (can_post_) return post(RecordType::kWord, 0, payload);
+  if (!lost_ && secured_ < kConnections && unsaid_.size() < kMaxUnsaid) unsaid_.push_back(std::move(payload));
 }
 
 void LinkReceiver::stop_reading() {

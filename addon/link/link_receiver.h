@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "link/boot_clock.h"
 #include "link/connection.h"
@@ -67,8 +68,10 @@ class LinkReceiver {
   static constexpr std::chrono::milliseconds kCloseFlush{1000};
 
  private:
+  static constexpr size_t kMaxUnsaid = 16;
+
   void read_stream();
-  void read_records();
+  void start_posting();
   void take_word(const Record& record);
   void take_part(const Record& record);
   void secured();
@@ -84,6 +87,7 @@ class LinkReceiver {
   uint64_t next_number_ = 1;
   uint64_t acked_epoch_ = 0;
   bool can_post_ = false;
+  std::vector<std::vector<uint8_t>> unsaid_;  // words from before the peer has proved itself; at most kMaxUnsaid
   std::atomic<uint64_t> received_bytes_{0};
   std::atomic<uint64_t> pages_received_{0};
   std::atomic<uint64_t> committed_epoch_{0};
