@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { addon } from '../../src/native/addon.js';
 import type { LinkReceiver, LinkReceiverOptions, ReceiverEvent, SenderEvent } from '../../src/native/link.js';
 import { testing } from '../native/testing.js';
@@ -17,8 +17,19 @@ class HostilePrimary {
   readonly write = new RecordWriter();
   readonly #stream: number;
   readonly #lease: number;
+  #ended = false;
+  #closed = false;
 
-  constructor(more: Partial<LinkReceiverOptions> = {}) {
+  /** One that is closed when the test ends. */
+  static of(t: ExecutionContext, more: Partial<LinkReceiverOptions> = {}): HostilePrimary {
+    const stand = new HostilePrimary(more);
+    t.teardown(async () => {
+      await stand.close();
+    });
+    return stand;
+  }
+
+  private constructor(more: Partial<LinkReceiverOptions>) {
     const [streamA, streamB] = addon.socketPair();
     const [leaseA, leaseB] = addon.socketPair();
     this.#stream = streamA;
@@ -49,12 +60,18 @@ class HostilePrimary {
     return testing.receiveMessage(this.#stream, 65536, 5000)?.bytes ?? Buffer.alloc(0);
   }
 
+  /** Closes the primary's side. */
   end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
     closeSync(this.#stream);
     closeSync(this.#lease);
   }
 
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.end();
     await this.receiver.close();
     this.ram.close();
   }
@@ -100,7 +117,7 @@ function isSecondEpoch(ram: StandbyRam): boolean {
 }
 
 test('an epoch of every kind of record is applied; an unknown optional one is skipped', async (t) => {
-  const stand = new HostilePrimary();
+  const stand = HostilePrimary.of(t);
   await stand.firstEpoch();
   stand.send(...secondEpoch(stand.write), stand.write.word(1, 'go\x07 on'));
   const word = await stand.heard.first('word');
@@ -112,8 +129,6 @@ test('an epoch of every kind of record is applied; an unknown optional one is sk
   t.deepEqual(taken.devices, [Buffer.from('disk'), Buffer.alloc(0)]);
   t.deepEqual(taken.console, Buffer.from('hello'));
   t.true(isSecondEpoch(stand.ram));
-  stand.end();
-  await stand.close();
 });
 
 test('a stream that is cut at any byte of an epoch leaves guest memory at the epoch before', async (t) => {
@@ -122,7 +137,7 @@ test('a stream that is cut at any byte of an epoch leaves guest memory at the ep
   const length = Buffer.concat(secondEpoch(sample)).length;
   t.true(length > 400 && length < 600, `${length}`);
   for (let cut = 0; cut < length; cut++) {
-    const stand = new HostilePrimary();
+    const stand = HostilePrimary.of(t);
     await stand.firstEpoch();
     stand.send(Buffer.concat(secondEpoch(stand.write)).subarray(0, cut));
     stand.end();
@@ -139,7 +154,7 @@ test('an epoch with any bit turned is refused, and guest memory stays at the epo
   sample.begin(1n);
   const length = Buffer.concat(secondEpoch(sample)).length;
   for (let place = 0; place < length; place++) {
-    const stand = new HostilePrimary();
+    const stand = HostilePrimary.of(t);
     await stand.firstEpoch();
     const bytes = Buffer.concat(secondEpoch(stand.write));
     bytes[place]! ^= 1 << (place % 8);
@@ -155,7 +170,7 @@ test('an epoch with any bit turned is refused, and guest memory stays at the epo
 
 for (const [claim, code, text, records] of REFUSALS) {
   test(`${claim} is refused, and guest memory stays as it is`, async (t) => {
-    const stand = new HostilePrimary();
+    const stand = HostilePrimary.of(t);
     await stand.firstEpoch();
     stand.send(...records(stand.write));
     const lost = await stand.heard.first('lost');
@@ -163,13 +178,11 @@ for (const [claim, code, text, records] of REFUSALS) {
     t.regex(lost.text, text);
     t.is((await stand.receiver.take()).epoch, 1n);
     t.true(isFirstEpoch(stand.ram));
-    stand.end();
-    await stand.close();
   });
 }
 
 test('an epoch that needs more than the standby may keep is refused, and it can still say so', async (t) => {
-  const stand = new HostilePrimary({ stagingBytes: 10 * PAGE_BYTES });
+  const stand = HostilePrimary.of(t, { stagingBytes: 10 * PAGE_BYTES });
   await stand.firstEpoch();
   const { write } = stand;
   stand.send(write.begin(2n));
@@ -182,12 +195,10 @@ test('an epoch that needs more than the standby may keep is refused, and it can 
   t.true(isFirstEpoch(stand.ram));
   stand.receiver.send('refused', lost.text);
   t.true(stand.read().includes('epoch 2 needs more'));
-  stand.end();
-  await stand.close();
 });
 
 test('pages sent ahead are applied as they come, and again', async (t) => {
-  const stand = new HostilePrimary();
+  const stand = HostilePrimary.of(t);
   const { write } = stand;
   stand.send(write.pages(0n, [{ page: 3, encoding: ENCODING.RAW, data: Buffer.alloc(PAGE_BYTES, 1) }]));
   stand.send(write.pages(0n, [{ page: 3, encoding: ENCODING.LZ4, data: lz4Page(9) }]));
@@ -195,19 +206,15 @@ test('pages sent ahead are applied as they come, and again', async (t) => {
   await stand.firstEpoch();
   await stand.receiver.take();
   t.true(isFirstEpoch(stand.ram));
-  stand.end();
-  await stand.close();
 });
 
 test('nothing to take over before the first epoch', async (t) => {
-  const stand = new HostilePrimary();
+  const stand = HostilePrimary.of(t);
   await t.throwsAsync(stand.receiver.take(), { code: 'KEMARI_NO_EPOCH' });
-  stand.end();
-  await stand.close();
 });
 
 test('only what was committed can be acknowledged, once', async (t) => {
-  const stand = new HostilePrimary();
+  const stand = HostilePrimary.of(t);
   t.throws(
     () => {
       stand.receiver.ack(1n);
@@ -228,8 +235,6 @@ test('only what was committed can be acknowledged, once', async (t) => {
     },
     { code: 'KEMARI_ARGUMENT' },
   );
-  stand.end();
-  await stand.close();
 });
 
 for (const [claim, text, records] of ANSWER_REFUSALS) {

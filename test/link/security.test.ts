@@ -7,7 +7,7 @@ import type { ReceiverEvent, SenderEvent } from '../../src/native/link.js';
 import { Heard, makeReceiver, makeSender, StandbyRam, Stand, TOKEN, KEY } from './stand.js';
 
 test('a wrong key is refused on both sides before anything is said', async (t) => {
-  const stand = new Stand({ receiver: { key: Buffer.alloc(32, 1) } });
+  const stand = Stand.of(t, { receiver: { key: Buffer.alloc(32, 1) } });
   const [atSender, atReceiver] = await Promise.all([stand.sent.first('lost'), stand.received.first('lost')]);
   t.is(atSender.code, 'KEMARI_LINK_KEY', atSender.text);
   t.is(atReceiver.code, 'KEMARI_LINK_KEY', atReceiver.text);
@@ -15,15 +15,13 @@ test('a wrong key is refused on both sides before anything is said', async (t) =
   t.deepEqual(stand.received.all('connected'), []);
   t.is(stand.receiver.stats().receivedBytes, 0);
   t.is(stand.sender.stats().sentBytes, 0);
-  await stand.close();
 });
 
 test('the token of another protection is refused like a wrong key', async (t) => {
-  const stand = new Stand({ receiver: { token: randomBytes(16) } });
+  const stand = Stand.of(t, { receiver: { token: randomBytes(16) } });
   const [atSender, atReceiver] = await Promise.all([stand.sent.first('lost'), stand.received.first('lost')]);
   t.is(atSender.code, 'KEMARI_LINK_KEY', atSender.text);
   t.is(atReceiver.code, 'KEMARI_LINK_KEY', atReceiver.text);
-  await stand.close();
 });
 
 test('a lease connection cannot be used as a stream, nor a stream as a lease connection', async (t) => {
@@ -40,23 +38,21 @@ test('a lease connection cannot be used as a stream, nor a stream as a lease con
 });
 
 test('a plain primary does not get through to a secured standby, and is told why', async (t) => {
-  const stand = new Stand({ sender: { key: undefined } });
+  const stand = Stand.of(t, { sender: { key: undefined } });
   stand.sender.send('goodbye');
   const lost = await stand.received.first('lost');
   t.is(lost.code, 'KEMARI_LINK_TLS', lost.text);
   t.deepEqual(stand.received.all('word'), []);
-  await stand.close();
 });
 
 test('a secured primary does not get through to a plain standby, and both say why', async (t) => {
-  const stand = new Stand({ receiver: { key: undefined }, sender: { connectTimeoutMs: 500 } });
+  const stand = Stand.of(t, { receiver: { key: undefined }, sender: { connectTimeoutMs: 500 } });
   const lost = await stand.received.first('lost');
   t.is(lost.code, 'KEMARI_LINK_PROTOCOL');
   t.regex(lost.text, /speaks TLS .* --plain/);
   await stand.receiver.close();
   await stand.sent.first('lost');
   t.deepEqual(stand.sent.all('connected'), []);
-  await stand.close();
 });
 
 test('who says nothing is given up at the deadline', async (t) => {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync } from 'node:fs';
+import { closeSync, fstatSync } from 'node:fs';
+import type { ExecutionContext } from 'ava';
 import { addon } from '../../src/native/addon.js';
 import type {
   LinkReceiver,
@@ -13,6 +14,8 @@ import { testing, type TestCheckpoint } from '../native/testing.js';
 import { until } from '../ring/until.js';
 
 export const PAGE_BYTES = 4096;
+/** Unit of st_blocks. */
+const BLOCK_BYTES = 512;
 export const KEY = Buffer.alloc(32, 0x5a);
 export const TOKEN = Buffer.from('0123456789abcdef');
 
@@ -28,6 +31,11 @@ export class StandbyRam {
 
   page(number: number): Buffer {
     return Buffer.from(this.bytes.buffer, number * PAGE_BYTES, PAGE_BYTES);
+  }
+
+  /** Memory that the file takes. */
+  usedBytes(): number {
+    return fstatSync(this.fd).blocks * BLOCK_BYTES;
   }
 
   close(): void {
@@ -116,8 +124,9 @@ export class Stand {
   readonly received = new Heard<ReceiverEvent>();
   readonly sender: LinkSender;
   readonly receiver: LinkReceiver;
+  #closed = false;
 
-  constructor(options: StandOptions = {}) {
+  private constructor(options: StandOptions) {
     const { pageCount = 256, deviceCount = 2 } = options;
     this.ram = new StandbyRam(pageCount);
     const [streamA, streamB] = addon.socketPair();
@@ -125,6 +134,15 @@ export class Stand {
     const ramBytes = pageCount * PAGE_BYTES;
     this.sender = makeSender(streamA, leaseA, this.sent, { ramBytes, deviceCount, ...options.sender });
     this.receiver = makeReceiver(streamB, leaseB, this.ram.fd, this.received, { deviceCount, ...options.receiver });
+  }
+
+  /** A stand that is closed when the test ends. */
+  static of(t: ExecutionContext, options: StandOptions = {}): Stand {
+    const stand = new Stand(options);
+    t.teardown(async () => {
+      await stand.close();
+    });
+    return stand;
   }
 
   submit(checkpoint: Partial<TestCheckpoint> & { epoch: bigint }): void {
@@ -145,6 +163,8 @@ export class Stand {
   }
 
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     await Promise.all([this.sender.close(), this.receiver.close()]);
     this.ram.close();
   }

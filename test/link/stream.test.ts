@@ -6,7 +6,7 @@ for (const [name, key] of [
   ['plain', undefined],
 ] as const) {
   test(`an epoch arrives whole, and its ack comes back (${name})`, async (t) => {
-    const stand = await new Stand({ sender: { key }, receiver: { key } }).connected();
+    const stand = await Stand.of(t, { sender: { key }, receiver: { key } }).connected();
     const pages = noise(3);
     const machineState = noise(20);
     await stand.sync({
@@ -29,6 +29,5 @@ for (const [name, key] of [
     t.deepEqual(stand.ram.page(6), pages.subarray(PAGE_BYTES, 2 * PAGE_BYTES));
     t.deepEqual(stand.ram.page(200), pages.subarray(2 * PAGE_BYTES));
     t.is(stand.sender.stats().ackedEpoch, 1n);
-    await stand.close();
   });
 }
