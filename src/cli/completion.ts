@@ -5,7 +5,21 @@ import { domainNames } from '../commands/list.js';
 const COMPLETION_FLAG = '--get-yargs-completions';
 
 /** Verbs whose argument is a domain. */
-const DOMAIN_VERBS = ['list', 'info', 'console', 'pause', 'unpause', 'shutdown', 'reboot', 'destroy', 'log'];
+const DOMAIN_VERBS = [
+  'list',
+  'info',
+  'console',
+  'pause',
+  'unpause',
+  'shutdown',
+  'reboot',
+  'destroy',
+  'log',
+  'migrate',
+  'unprotect',
+  'switchover',
+  'resume',
+];
 
 /** Verbs whose argument is a file: the shell completes that itself. */
 const FILE_VERBS = ['create'];

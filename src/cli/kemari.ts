@@ -3,6 +3,7 @@ import yargs, { type Argv } from 'yargs';
 import { Interrupt } from './interrupt.js';
 import { completions } from './completion.js';
 import { packageVersion } from './version.js';
+import { addProtection } from './protection-verbs.js';
 import { EXIT_OK, printError, usageError } from './output.js';
 import { addCreate, addEnding, addLooking, addSteering, type GlobalArguments } from './verbs.js';
 
@@ -38,6 +39,7 @@ function buildProgram(argv: readonly string[], interrupt: Interrupt): Argv<Globa
   program = addCreate(program, interrupt);
   program = addLooking(program, interrupt);
   program = addSteering(program);
+  program = addProtection(program, interrupt);
   return addEnding(program);
 }
 

@@ -24,11 +24,11 @@ export interface GlobalArguments {
 
 type Program = Argv<GlobalArguments>;
 
-const DOMAIN = { type: 'string', demandOption: true, describe: 'Name or domid of the domain' } as const;
+export const DOMAIN = { type: 'string', demandOption: true, describe: 'Name or domid of the domain' } as const;
 
 const MS_PER_S = 1000;
 
-function told(verb: string, { name, domid }: DomainReference): string {
+export function told(verb: string, { name, domid }: DomainReference): string {
   return `${verb} domain "${name}" (domid ${domid})\n`;
 }
 

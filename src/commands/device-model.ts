@@ -1,13 +1,15 @@
 import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
 import { KemariError, messageOf } from '../base/errors.js';
-import { ControlServer, type ControlHandlers } from '../host/control-server.js';
+import type { ProtectionEnd } from '../host/contract.js';
+import { ControlServer, type ControlHandlers, type Watcher } from '../host/control-server.js';
 import { readRecord } from '../host/domain-record.js';
 import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
 import { Qemu } from '../hypervisor/qemu/qemu.js';
 import { ConsoleHub } from './device-model/console-hub.js';
 import { Domain, type DomainOptions } from './device-model/domain.js';
 import { ConsoleLog, openDomainLog } from './device-model/domain-log.js';
+import { StandbyFinder } from './device-model/standby-finder.js';
 import { closeStrayFds } from './device-model/stray-fds.js';
 
 export interface DeviceModelOptions {
@@ -86,14 +88,16 @@ export async function openHouse(
   how: Pick<DomainOptions, 'release' | 'begins'>,
 ): Promise<DomainHouse> {
   const { paths } = startup.domain;
+  const { createdAtMs } = readRecord(paths);
   const consoleLog = new ConsoleLog(logger, () => performance.now());
   const hub = await ConsoleHub.listen(paths.consoleSocket, (bytes) => {
     consoleLog.write(bytes);
   });
   const domain = new Domain({
-    ...{ domid: startup.domain.domid, config: startup.config, createdAtMs: readRecord(paths).createdAtMs },
+    ...{ domid: startup.domain.domid, config: startup.config, createdAtMs },
     ...{ cacheDirectory: startup.registry.host.root, privateDirectory: paths.directory },
     ...{ logger, ...how, hypervisor: new Qemu(process.env) },
+    protection: new StandbyFinder({ host: startup.registry.host, config: startup.config, createdAtMs }),
     onProcess: (pid) => {
       startup.recordQemu(pid);
     },
@@ -108,6 +112,18 @@ export async function openHouse(
   return { domain, close };
 }
 
+async function watched(domain: Domain, watcher: Watcher, run: () => Promise<ProtectionEnd>): Promise<ProtectionEnd> {
+  const unwatch = domain.watchProtection((event) => {
+    watcher.emit(event);
+  });
+  watcher.signal.addEventListener('abort', unwatch);
+  try {
+    return await run();
+  } finally {
+    unwatch();
+  }
+}
+
 /** What the control socket of a domain that runs here answers. */
 export function controlHandlers(domain: Domain): ControlHandlers {
   return {
@@ -119,6 +135,11 @@ export function controlHandlers(domain: Domain): ControlHandlers {
     destroy: () => domain.request('destroy'),
     takeover: noStandby,
     disarm: noStandby,
+    protect: ({ request }, watcher) => watched(domain, watcher, () => domain.protect(request)),
+    'protection-events': (_, watcher) => watched(domain, watcher, () => domain.protectionEnded()),
+    unprotect: () => domain.steerProtection('unprotect'),
+    switchover: () => domain.steerProtection('switchover'),
+    'resume-unprotected': () => domain.steerProtection('resume-unprotected'),
     'bench-stop-cont': ({ count }) => domain.timeStopCont(count),
   };
 }

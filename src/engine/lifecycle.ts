@@ -51,6 +51,8 @@ export type LifecycleInput =
   | { readonly type: 'request'; readonly verb: RequestVerb }
   /** The guest's own doing. `nowMs`: a clock that does not go back. */
   | { readonly type: 'powered-off' | 'rebooted' | 'panicked'; readonly nowMs: number }
+  /** The guest runs elsewhere, or is about to: nothing of it is started here again. */
+  | { readonly type: 'moved'; readonly reason: string }
   /** The machine's process is gone, or a device of it failed for good. */
   | { readonly type: 'exited' | 'device-failed'; readonly reason: string; readonly nowMs: number };
 
@@ -105,6 +107,8 @@ export function step(lifecycle: Lifecycle, input: LifecycleInput): Step {
       return rebooted(lifecycle, input.nowMs);
     case 'panicked':
       return ended(lifecycle, 'on_crash', 'the guest panicked', { do: 'relaunch' }, input.nowMs);
+    case 'moved':
+      return destroy(lifecycle, false, input.reason);
     case 'exited':
     case 'device-failed':
       return lost(lifecycle, input.reason, input.nowMs);
@@ -144,6 +148,7 @@ function standby(lifecycle: Lifecycle, input: LifecycleInput): Step {
       return input.verb === 'destroy'
         ? destroy(lifecycle, false, 'it stands by no more')
         : refuse(lifecycle, input.verb);
+    case 'moved':
     case 'powered-off':
     case 'rebooted':
     case 'panicked':

@@ -12,7 +12,10 @@ export const MAX_UNACKED_EPOCHS = 4;
  * Checkpoints that wait for a slow link may take so much memory; beyond it nothing is captured. A guest that goes on
  * writing all the same is stopped at the dirty limit until the standby has caught up.
  */
-export const MAX_QUEUED_BYTES = 192 << 20;
+export const MAX_UNACKED_BYTES = 192 << 20;
+
+/** Pages that an epoch should not exceed (32 MiB): copying them is most of a pause of some ten milliseconds. */
+export const DIRTY_LIMIT_PAGES = 8192;
 
 /** What the choice of the next capture rests on. Times are milliseconds of a clock that does not go back. */
 export interface SyncFacts {
@@ -25,8 +28,8 @@ export interface SyncFacts {
   /** The guest wrote more pages than one epoch should carry. */
   readonly dirtyLimitReached: boolean;
   readonly unackedEpochs: number;
-  /** Bytes of checkpoints that the link has not sent yet. */
-  readonly queuedBytes: number;
+  /** Bytes of their checkpoints. */
+  readonly unackedBytes: number;
   /** The guest stands still until an ack. */
   readonly standing: boolean;
   /** A silent guest is synchronized this often. */
@@ -53,7 +56,7 @@ export function resumesAtOnce(policy: SyncPolicy): boolean {
 
 function isFull(policy: SyncPolicy, facts: SyncFacts): boolean {
   return (
-    facts.queuedBytes > MAX_QUEUED_BYTES || facts.unackedEpochs >= (resumesAtOnce(policy) ? MAX_UNACKED_EPOCHS : 1)
+    facts.unackedBytes > MAX_UNACKED_BYTES || facts.unackedEpochs >= (resumesAtOnce(policy) ? MAX_UNACKED_EPOCHS : 1)
   );
 }
 

@@ -7,6 +7,8 @@ export interface UnackedEpoch {
   readonly epoch: bigint;
   /** The newest output the cut covers; it and all before it may leave after the ack. */
   readonly throughSequence: bigint;
+  /** Of its checkpoint, before encoding. */
+  readonly bytes: number;
 }
 
 /** What a protected primary keeps, whatever phase it is in. */
@@ -29,8 +31,6 @@ export interface PrimaryCore {
   /** The newest sequence that either of them was told with. */
   readonly heldSequence: bigint;
   readonly dirtyLimitReached: boolean;
-  /** Bytes of checkpoints that waited to be sent when that was heard last. */
-  readonly queuedBytes: number;
   readonly lastCaptureMs: number;
   readonly pacing: Pacing;
 }
@@ -88,10 +88,10 @@ export type PrimaryInput =
       readonly throughSequence: bigint;
       readonly pauseUs: number;
       readonly dirtyPages: number;
-      readonly queuedBytes: number;
+      readonly bytes: number;
     }
   | { readonly type: 'capture-failed'; readonly reason: string }
-  | { readonly type: 'acked'; readonly epoch: bigint; readonly queuedBytes: number }
+  | { readonly type: 'acked'; readonly epoch: bigint }
   /** What had been submitted to storage has landed. */
   | { readonly type: 'drained' }
   | { readonly type: 'link-lost'; readonly reason: string }

@@ -47,19 +47,15 @@ export function noteCaptured(
   return {
     ...core,
     capturing: false,
-    unacked: [...core.unacked, { epoch: input.epoch, throughSequence: input.throughSequence }],
+    unacked: [...core.unacked, { epoch: input.epoch, throughSequence: input.throughSequence, bytes: input.bytes }],
     heldSinceMs: covered ? undefined : core.heldSinceMs,
     consoleSinceMs: covered ? undefined : core.consoleSinceMs,
-    queuedBytes: input.queuedBytes,
     pacing: spend(core.pacing, captureCostUs(input.pauseUs, input.dirtyPages), nowMs),
   };
 }
 
 /** The law's one place: what `epoch` and all before it cover may leave. Undefined: no such epoch is waiting for an ack. */
-export function noteAck(
-  core: PrimaryCore,
-  { epoch, queuedBytes }: PrimaryInput & { type: 'acked' },
-): { core: PrimaryCore; effects: PrimaryEffect[] } | undefined {
+export function noteAck(core: PrimaryCore, epoch: bigint): { core: PrimaryCore; effects: PrimaryEffect[] } | undefined {
   const acked = core.unacked.find((waiting) => waiting.epoch === epoch);
   if (acked === undefined) return undefined;
   const effects: PrimaryEffect[] = [{ do: 'release', throughSequence: acked.throughSequence }];
@@ -70,7 +66,6 @@ export function noteAck(
     core: {
       ...core,
       ackedEpoch: epoch,
-      queuedBytes,
       standsFor: stoodForIt ? undefined : core.standsFor,
       unacked: core.unacked.filter((waiting) => waiting.epoch > epoch),
     },
@@ -80,7 +75,7 @@ export function noteAck(
 
 /** What every guarded phase does with an ack: what it covers leaves, the phase stays. */
 export function acknowledged(state: GuardedState, input: PrimaryInput & { type: 'acked' }, nowMs: number): PrimaryStep {
-  const acked = noteAck(state.core, input);
+  const acked = noteAck(state.core, input.epoch);
   return acked === undefined
     ? wrongAck(state.core, input.epoch, nowMs)
     : to({ ...state, core: acked.core }, ...acked.effects);

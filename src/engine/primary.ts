@@ -116,7 +116,6 @@ function firstEpoch(options: PrimaryOptions, paused: boolean, nowMs: number): Pr
     consoleSinceMs: undefined,
     heldSequence: 0n,
     dirtyLimitReached: false,
-    queuedBytes: 0,
     lastCaptureMs: nowMs,
     pacing: startPacing(options.maxPauseShare, nowMs),
   };
@@ -126,6 +125,7 @@ function factsOf(core: PrimaryCore): SyncFacts {
   return {
     ...core,
     unackedEpochs: core.unacked.length,
+    unackedBytes: core.unacked.reduce((sum, { bytes }) => sum + bytes, 0),
     standing: core.standsFor !== undefined,
     maxAgeMs: core.options.maxAgeMs,
   };

@@ -2,15 +2,24 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { KemariError, errorToWire } from '../base/errors.js';
-import type { ControlReplies, ControlRequest } from './contract.js';
+import type { ControlReplies, ControlRequest, EventVerb, ProtectionEvent } from './contract.js';
 import { readJsonLines, writeJsonLine } from '../base/json-lines.js';
 
 type Verb = ControlRequest['verb'];
+
+/** Someone who watches what goes on until the reply. */
+export interface Watcher {
+  /** Does nothing once the client has gone. */
+  emit(event: ProtectionEvent): void;
+  /** Aborted when the client has gone: it waits for no reply any more. */
+  readonly signal: AbortSignal;
+}
 
 /** What a domain does for each verb. What a handler throws becomes the error of the reply. */
 export type ControlHandlers = {
   readonly [V in Verb]: (
     request: Extract<ControlRequest, { verb: V }>,
+    ...watcher: V extends EventVerb ? [Watcher] : []
   ) => Promise<ControlReplies[V]> | ControlReplies[V];
 };
 
@@ -23,7 +32,13 @@ export const CLOSE_TIMEOUT_MS = 2_000;
 /** Requests of one connection that wait for their reply; one more is refused. */
 export const PENDING_LIMIT = 16;
 
-/** The control socket of a domain: requests and replies of contract.ts as JSON lines, `{id, ...request}` and `{id, result | error}`. */
+/** A client that reads so slowly that this much waits for it hears of no more events. */
+export const EVENT_BACKLOG_LIMIT_BYTES = 256 << 10;
+
+/**
+ * The control socket of a domain: requests and replies of contract.ts as JSON lines, `{id, ...request}` and
+ * `{id, result | error}`, before it `{id, event}` for those that have events.
+ */
 export class ControlServer {
   readonly #server: Server;
   readonly #handlers: ControlHandlers;
@@ -66,14 +81,18 @@ export class ControlServer {
       return;
     }
     this.#sockets.add(socket);
+    const left = new AbortController();
     let pending = 0;
     // A client that goes away early is its own business; 'close' follows.
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => this.#sockets.delete(socket));
+    socket.on('close', () => {
+      this.#sockets.delete(socket);
+      left.abort();
+    });
     readJsonLines(
       socket,
       (value) => {
-        const reply = this.#reply(socket, value, ++pending > PENDING_LIMIT).finally(() => {
+        const reply = this.#reply(socket, value, ++pending > PENDING_LIMIT, left.signal).finally(() => {
           pending--;
           this.#replies.delete(reply);
         });
@@ -86,14 +105,17 @@ export class ControlServer {
     );
   }
 
-  async #reply(socket: Socket, value: unknown, tooMany: boolean): Promise<void> {
+  async #reply(socket: Socket, value: unknown, tooMany: boolean, signal: AbortSignal): Promise<void> {
     const { id, verb } = (value ?? {}) as { id?: unknown; verb?: unknown };
     try {
       if (tooMany) {
         throw new KemariError('KEMARI_TOO_MANY_REQUESTS', `more than ${PENDING_LIMIT} requests wait on one connection`);
       }
-      const handler = this.#handlerOf(verb);
-      const result = await handler(value as never);
+      const handler = this.#handlerOf(verb) as (request: unknown, watcher: Watcher) => unknown;
+      const emit = (event: ProtectionEvent): void => {
+        if (!signal.aborted && socket.writableLength < EVENT_BACKLOG_LIMIT_BYTES) writeJsonLine(socket, { id, event });
+      };
+      const result = await handler(value, { emit, signal });
       writeJsonLine(socket, { id, result });
     } catch (error) {
       writeJsonLine(socket, { id, error: errorToWire(error) });

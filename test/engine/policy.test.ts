@@ -2,7 +2,7 @@ import test from 'ava';
 import { PACING_BURST_US, readyAtMs, regime, spend, startPacing } from '../../src/engine/pacing.js';
 import {
   CONSOLE_LATENCY_MS,
-  MAX_QUEUED_BYTES,
+  MAX_UNACKED_BYTES,
   MAX_UNACKED_EPOCHS,
   nextCaptureMs,
   resumeAfter,
@@ -15,7 +15,7 @@ const quiet: SyncFacts = {
   lastCaptureMs: 1000,
   dirtyLimitReached: false,
   unackedEpochs: 0,
-  queuedBytes: 0,
+  unackedBytes: 0,
   standing: false,
   maxAgeMs: 1000,
   pacing: startPacing(0.2, 1000),
@@ -54,7 +54,7 @@ test('epochs on their way are bounded', (t) => {
 });
 
 test('a link that is behind with its bytes gets no more of them', (t) => {
-  t.is(nextCaptureMs(kemari, { ...quiet, heldSinceMs: 1200, queuedBytes: MAX_QUEUED_BYTES + 1 }), undefined);
+  t.is(nextCaptureMs(kemari, { ...quiet, heldSinceMs: 1200, unackedBytes: MAX_UNACKED_BYTES + 1 }), undefined);
 });
 
 test('a guest that goes on writing behind a full link is stopped until the standby has caught up', (t) => {

@@ -30,9 +30,9 @@ const captured = (epoch: bigint, throughSequence: bigint): PrimaryInput => ({
   throughSequence,
   pauseUs: 1000,
   dirtyPages: 10,
-  queuedBytes: 0,
+  bytes: 4096,
 });
-const acked = (epoch: bigint): PrimaryInput => ({ type: 'acked', epoch, queuedBytes: 0 });
+const acked = (epoch: bigint): PrimaryInput => ({ type: 'acked', epoch });
 const held = (sequence: bigint): PrimaryInput => ({ type: 'held', output: 'request', sequence });
 const strict: PrimaryInput = {
   type: 'start',

@@ -21,6 +21,11 @@ const quiet: ControlHandlers = {
   destroy: () => null,
   takeover: () => null,
   disarm: () => null,
+  protect: () => ({ outcome: 'ended', text: '' }),
+  'protection-events': () => ({ outcome: 'ended', text: '' }),
+  unprotect: () => null,
+  switchover: () => null,
+  'resume-unprotected': () => null,
   'bench-stop-cont': () => [],
 };
 

@@ -31,6 +31,7 @@ function info(): DomainInfo {
     gate: { open: true, passed: 3, held: 0 },
     disks: [],
     vifs: [],
+    protection: undefined,
   };
 }
 
@@ -62,6 +63,11 @@ async function end(): Promise<void> {
 
 const never = new Promise<never>(() => undefined);
 const handlers: ControlHandlers = {
+  protect: () => ({ outcome: 'ended', text: 'played' }),
+  'protection-events': () => ({ outcome: 'ended', text: 'played' }),
+  unprotect: () => null,
+  switchover: () => null,
+  'resume-unprotected': () => null,
   info: () => (behaviour === 'hang' ? never : info()),
   pause: () => set('paused'),
   unpause: () => set('running'),

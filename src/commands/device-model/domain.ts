@@ -1,7 +1,6 @@
 import type { Logger } from 'pino';
 import { KemariError, asKemariError, messageOf } from '../../base/errors.js';
 import { assert } from '../../base/assert.js';
-import type { DomainInfo } from '../../host/contract.js';
 import type { DomainConfig } from '../../model/domain-config.js';
 import type { Hypervisor, Machine, MachineEvent } from '../../hypervisor/contract.js';
 import { timeStopCont } from '../../hypervisor/stop-cont.js';
@@ -15,6 +14,8 @@ import {
   type LifecycleInput,
   type RequestVerb,
 } from '../../engine/lifecycle.js';
+import type { DomainInfo, ProtectionEnd, ProtectionEvent, ProtectionRequest } from '../../host/contract.js';
+import { DomainProtection, type ProtectionWorld } from './domain-protection.js';
 import { MachineRun, type RunEvent } from './machine-run.js';
 
 export interface DomainOptions {
@@ -31,6 +32,7 @@ export interface DomainOptions {
   /** How it begins: by `start`, with or without letting the guest run, or by `standBy`. */
   readonly begins: 'running' | 'paused' | 'standby';
   readonly attachConsole: (outletFd: number) => void;
+  readonly protection: ProtectionWorld;
   /** Lets go of what the domain holds on its host; called once, when nothing of it runs any more. */
   readonly release: () => void;
 }
@@ -43,6 +45,7 @@ export class Domain {
   /** How it ended, once nothing of the machine and its devices is left. */
   readonly ended: Promise<{ readonly failed: boolean }>;
   readonly #options: DomainOptions;
+  readonly #protection: DomainProtection;
   #lifecycle: Lifecycle;
   #run: MachineRun;
   #effects: Promise<void> = Promise.resolve();
@@ -55,6 +58,7 @@ export class Domain {
     const { config, begins } = options;
     this.#lifecycle =
       begins === 'standby' ? startStandbyLifecycle(config) : startLifecycle(config, begins === 'paused');
+    this.#protection = new DomainProtection(options.protection, options.logger);
     this.#run = this.#newRun();
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
@@ -103,9 +107,45 @@ export class Domain {
   /** Errors: `KEMARI_WRONG_STATE`, `KEMARI_DOMAIN_DYING`, and those of the machine. */
   async request(verb: RequestVerb): Promise<null> {
     this.#options.logger.info({ event: 'request', verb }, `asked to ${verb}`);
+    this.#refuseWhileStanding(verb);
     await this.#input({ type: 'request', verb });
     if (verb === 'destroy') await this.ended;
     return null;
+  }
+
+  /**
+   * Protects the domain, or moves it: fulfilled when that has ended. Errors: `KEMARI_WRONG_STATE` for a domain that does
+   * not run; those of DomainProtection.protect.
+   */
+  async protect(request: ProtectionRequest): Promise<ProtectionEnd> {
+    const { name } = this.#lifecycle.state;
+    this.#options.logger.info({ event: 'request', verb: 'protect', request }, `asked to protect on ${request.host}`);
+    if (name !== 'running' && name !== 'paused') {
+      throw new KemariError('KEMARI_WRONG_STATE', `the domain is ${name}; only one that runs can be protected`);
+    }
+    const isPaused = (): boolean => this.#lifecycle.state.name === 'paused';
+    const end = await this.#protection.protect(request, this.#run, isPaused);
+    if (end.outcome === 'handed-over') this.#feed({ type: 'moved', reason: `the guest runs on ${request.host}` });
+    return end;
+  }
+
+  /** Errors: `KEMARI_NOT_PROTECTED`, and those of DomainProtection. */
+  async steerProtection(verb: 'unprotect' | 'switchover' | 'resume-unprotected'): Promise<null> {
+    this.#options.logger.info({ event: 'request', verb }, `asked to ${verb}`);
+    if (verb === 'unprotect') await this.#protection.unprotect();
+    else if (verb === 'switchover') await this.#protection.switchover();
+    else await this.#protection.resumeUnprotected();
+    return null;
+  }
+
+  /** Calls `watcher` with what becomes of the protection; returns how to end that. */
+  watchProtection(watcher: (event: ProtectionEvent) => void): () => void {
+    return this.#protection.watch(watcher);
+  }
+
+  /** Fulfilled when the protection that stands now has ended. Errors: `KEMARI_NOT_PROTECTED`. */
+  protectionEnded(): Promise<ProtectionEnd> {
+    return this.#protection.over();
   }
 
   /** A diagnostic: see hypervisor/stop-cont.ts. Errors: `KEMARI_WRONG_STATE` unless the guest runs; the machine's. */
@@ -113,8 +153,11 @@ export class Domain {
     const times = this.#effects.then(() => {
       const { machine } = this.#run;
       const state = domainState(this.#lifecycle);
-      if (machine === undefined || state !== 'running') {
-        throw new KemariError('KEMARI_WRONG_STATE', `the domain is ${state}; stop and cont are timed while it runs`);
+      if (machine === undefined || state !== 'running' || this.#protection.active) {
+        throw new KemariError(
+          'KEMARI_WRONG_STATE',
+          `the domain is ${state}; stop and cont are timed while it runs, unprotected`,
+        );
       }
       return timeStopCont(machine, count);
     });
@@ -148,6 +191,7 @@ export class Domain {
       gate: devices.gateInfo(),
       disks: devices.diskInfo(),
       vifs: devices.vifInfo(),
+      protection: this.#protection.info(),
     };
   }
 
@@ -168,9 +212,12 @@ export class Domain {
         `${before} -> ${lifecycle.state.name}`,
       );
     }
-    // What is on its way must not keep the end waiting.
-    if (lifecycle.state.name === 'dying' && before !== 'dying') this.#run.end().catch(() => undefined);
+    const ending = ENDS.has(lifecycle.state.name) || effects.some((effect) => effect.do === 'relaunch');
+    const told = ending && this.#protection.active ? this.#protection.domainEnds(reasonOf(effects)) : undefined;
+    // What is on its way must not keep the end waiting; a standby is told before the machine goes.
+    if (lifecycle.state.name === 'dying' && before !== 'dying') void this.#endRunAfter(told);
     const done = this.#effects.then(async () => {
+      await told;
       for (const effect of effects) await this.#carryOut(effect);
     });
     this.#effects = done.catch((error: unknown) => {
@@ -188,12 +235,14 @@ export class Domain {
       case 'refuse':
         throw new KemariError(effect.code, effect.text);
       case 'pause':
-        return this.#run.machine?.pause();
+        return this.#protection.knows ? this.#protection.steer('paused') : this.#run.machine?.pause();
       case 'resume':
-        return this.#run.machine?.resume();
+        return this.#protection.knows ? this.#protection.steer('running') : this.#run.machine?.resume();
       case 'request-power-off':
         return this.#run.machine?.requestPowerOff();
       case 'reset':
+        // No capture lets the guest go on before it stands at its first instruction.
+        if (this.#protection.knows) await this.#protection.steer('paused');
         await this.#run.machine?.reset();
         this.#feed({ type: 'machine-ready' });
         return;
@@ -204,6 +253,19 @@ export class Domain {
       case 'take-down':
         return this.#takeDown(effect.failed);
     }
+  }
+
+  async #endRunAfter(told: Promise<void> | undefined): Promise<void> {
+    if (told !== undefined) await told;
+    await this.#run.end().catch(() => undefined);
+  }
+
+  /** While the hypervisor waits for the standby it hears nothing else, and would count as lost. */
+  #refuseWhileStanding(verb: RequestVerb): void {
+    if (verb !== 'shutdown' && verb !== 'reboot') return;
+    if (!this.#protection.standing) return;
+    const text = 'the guest stands still until the standby answers; try again, or "kemari resume --unprotected"';
+    throw new KemariError('KEMARI_WRONG_STATE', `cannot ${verb}: ${text}`);
   }
 
   async #takeDown(failed: boolean): Promise<void> {
@@ -275,7 +337,7 @@ export class Domain {
         this.#machineEvent(event.event, nowMs);
         return;
       case 'device-failed':
-        this.#feed({ type: 'device-failed', reason: event.reason, nowMs });
+        this.#lost('device-failed', event.reason, nowMs);
         return;
       case 'guest-clock':
         logger[event.level]({ event: event.type }, event.text);
@@ -283,6 +345,18 @@ export class Domain {
       case 'device-warning':
         logger.warn({ event: event.type, device: event.device, code: event.code }, event.text);
     }
+  }
+
+  /** A machine whose standby can go on is not started again here. */
+  #lost(type: 'exited' | 'device-failed', reason: string, nowMs: number): void {
+    if (!this.#protection.guards || this.#lifecycle.state.name === 'dying') {
+      this.#feed({ type, reason, nowMs });
+      return;
+    }
+    const moved = (): void => {
+      this.#feed({ type: 'moved', reason: `${reason}; the standby was told to take over` });
+    };
+    this.#protection.machineDied(reason).then(moved, moved);
   }
 
   #machineEvent(event: MachineEvent, nowMs: number): void {
@@ -301,10 +375,19 @@ export class Domain {
         return;
       case 'exited': {
         const how = event.signal === null ? `exit code ${event.code ?? 'unknown'}` : `signal ${event.signal}`;
-        this.#feed({ type: 'exited', reason: `the machine's process ended by itself: ${how}`, nowMs });
+        this.#lost('exited', `the machine's process ended by itself: ${how}`, nowMs);
       }
     }
   }
+}
+
+/** States in which the guest does not run again by itself: there is nothing left to protect. */
+const ENDS: ReadonlySet<Lifecycle['state']['name']> = new Set(['shutdown', 'crashed', 'dying']);
+
+/** Why the domain ends, in the engine's own words. */
+function reasonOf(effects: readonly LifecycleEffect[]): string {
+  const said = effects.flatMap((effect) => (effect.do === 'log' ? [effect.text] : []));
+  return said.length === 0 ? 'the domain ends' : said.join('; ');
 }
 
 /** A refusal is an answer; a connection that closed is followed by the report that the process ended. */
@@ -312,4 +395,5 @@ const NOT_THE_MACHINES: ReadonlySet<string> = new Set([
   'KEMARI_WRONG_STATE',
   'KEMARI_DOMAIN_DYING',
   'KEMARI_QMP_CLOSED',
+  'KEMARI_HANDOVER',
 ]);

@@ -80,6 +80,10 @@ export class MachineDevices implements BackEnds {
     return [...this.#disks, ...this.#vifs.map(({ device }) => device)];
   }
 
+  disks(): readonly RingDevice[] {
+    return this.#disks;
+  }
+
   get gate(): OutputGate {
     return this.#gate;
   }

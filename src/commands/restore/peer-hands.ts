@@ -1,9 +1,7 @@
-import { askPeer } from '../../cluster/ask-peer.js';
 import type { FenceOutcome } from '../../cluster/contract.js';
 import { runFence } from '../../cluster/fence.js';
-import { ping } from '../../cluster/ping.js';
 import type { Security } from '../../wire/contract.js';
-import { queryPeer } from '../../wire/query.js';
+import { askProcess } from '../ask-process.js';
 import type { StandByOrder } from './orders.js';
 import type { StandbyHands } from './standby.js';
 
@@ -19,12 +17,7 @@ export function peerHands(order: StandByOrder): Pick<StandbyHands, 'askPeer' | '
   const target = { domainName: config.name, domainUuid: config.uuid, hostId: instance.hostId, addresses };
   const noFence: FenceOutcome = { ok: false, text: 'there is no fence command' };
   return {
-    askPeer: () =>
-      askPeer({
-        addresses,
-        ask: (address) => queryPeer({ address, security, question, timeoutMs: QUERY_TIMEOUT_MS }),
-        ping: (host) => ping(host, QUERY_TIMEOUT_MS),
-      }),
+    askPeer: () => askProcess({ addresses, security, question, timeoutMs: QUERY_TIMEOUT_MS }),
     fence: () => (fence === null ? Promise.resolve(noFence) : runFence(fence, target)),
   };
 }

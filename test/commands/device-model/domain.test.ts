@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import { waitUntil } from '../../../src/base/deadline.js';
 import { KemariError } from '../../../src/base/errors.js';
 import { Domain } from '../../../src/commands/device-model/domain.js';
+import type { ProtectionWorld } from '../../../src/commands/device-model/domain-protection.js';
 import type { Hypervisor, Machine, MachineEvent, MachineOptions } from '../../../src/hypervisor/contract.js';
 import type { DomainConfig, EndAction } from '../../../src/model/domain-config.js';
 import type { MachineDescription } from '../../../src/model/machine-description.js';
@@ -115,6 +116,15 @@ function aborted(signal: AbortSignal): Promise<never> {
   });
 }
 
+/** A world without any other host. */
+const nobody: ProtectionWorld = {
+  findStandby: () => Promise.reject(new KemariError('KEMARI_PEER_CONNECT', 'nobody listens')),
+  openCapture: () => {
+    throw new Error('nothing is captured without a standby');
+  },
+  machineRuns: () => true,
+};
+
 interface Stand {
   readonly domain: Domain;
   readonly hypervisor: FakeHypervisor;
@@ -136,6 +146,7 @@ function stand(onCrash: EndAction = 'destroy', paused = false): Stand {
     ),
     onProcess: () => undefined,
     attachConsole: closeSync,
+    protection: nobody,
     release: () => void told.push('release'),
   });
   return { domain, hypervisor, told };

@@ -1,0 +1,413 @@
+import { performance } from 'node:perf_hooks';
+import type { Logger } from 'pino';
+import { asKemariError, KemariError, messageOf } from '../../base/errors.js';
+import type { PeerFinding } from '../../cluster/contract.js';
+import { stepPrimary } from '../../engine/primary.js';
+import type { PrimaryEffect, PrimaryInput, PrimaryState } from '../../engine/primary-state.js';
+import type { Machine } from '../../hypervisor/contract.js';
+import type { ProtectionOptions } from '../../model/protection.js';
+import type { OutputGate, RingDevice } from '../../native/addon.js';
+import type { Capture, CaptureResult, CaptureResume } from '../../native/capture.js';
+import type { LinkSender, PrimaryWord, SenderEvent } from '../../native/link.js';
+import { diskDrain } from './disk-drain.js';
+import { DirtyWatch } from './dirty-watch.js';
+import { EpochWindow } from './epoch-window.js';
+import { GuestOrders } from './guest-orders.js';
+import { copyMemory, type CopyProgress } from './memory-copy.js';
+
+/** What protection works on, and whom it asks and tells. */
+export interface ProtectionParts {
+  readonly options: ProtectionOptions;
+  /** The operator had paused the guest. */
+  readonly paused: boolean;
+  readonly gate: OutputGate;
+  readonly disks: readonly Pick<RingDevice, 'pending'>[];
+  readonly machine: Pick<Machine, 'pause' | 'resume'>;
+  /** The link, not connected yet; what it tells goes to `onEvent`. */
+  readonly openLink: (onEvent: (event: SenderEvent) => void) => LinkSender;
+  readonly openCapture: (link: LinkSender) => Capture;
+  /** Asks the standby's kemarid whether its process runs. Never rejected. */
+  readonly askPeer: () => Promise<PeerFinding>;
+  /** Ends the machine and its devices: fulfilled when nothing that they submitted is under way. */
+  readonly endMachine: () => Promise<void>;
+  /** Whether the machine's process is there. */
+  readonly machineRuns: () => boolean;
+  readonly logger: Logger;
+  readonly onState: (state: PrimaryState) => void;
+  readonly onCopying: (progress: CopyProgress) => void;
+  readonly onLog: (level: 'info' | 'warn' | 'error', text: string) => void;
+}
+
+/** How it ended, and the engine's last word about it. */
+export interface ProtectionOutcome {
+  readonly outcome: 'unprotected' | 'handed-over' | 'ended';
+  readonly text: string;
+  /** It is known that the standby never runs the guest. */
+  readonly standbyForgot: boolean;
+}
+
+const US_PER_MS = 1000;
+const PAGE_BYTES = 4096;
+
+/**
+ * One protection of one machine, from the connected link to its end: the engine decides (stepPrimary), this carries out, in
+ * the tick in which something was heard. Between a held request and its capture nothing else runs.
+ */
+export class Protection {
+  /** Fulfilled when nothing of it is left: no tracking, no link, and the guest runs, is another's or is gone. */
+  readonly ended: Promise<ProtectionOutcome>;
+  readonly window = new EpochWindow(performance.now());
+  readonly #parts: ProtectionParts;
+  readonly #link: LinkSender;
+  readonly #capture: Capture;
+  readonly #orders: GuestOrders;
+  readonly #dirtyWatch: DirtyWatch;
+  readonly #abortCopy = new AbortController();
+  #state: PrimaryState = { phase: 'unprotected' };
+  #timer: NodeJS.Timeout | undefined;
+  #askingPeer = false;
+  #lastFinding = '';
+  #lastText = '';
+  #standbyForgot = false;
+  /** Last words and the link's end, in order. */
+  #farewell: Promise<void> = Promise.resolve();
+  #lostGuestUs = 0;
+  #endWith: (outcome: ProtectionOutcome) => void = () => undefined;
+  #connected: { resolve: () => void; reject: (error: KemariError) => void } | undefined;
+  readonly #stateWaiters = new Set<() => void>();
+  /** Time that JavaScript has taken in all, and when what is being timed began. */
+  #scriptMs = 0;
+  readonly #timed = new Map<bigint, { heldAtMs: number; scriptMs: number }>();
+  #heldAt: { heldAtMs: number; scriptMs: number } | undefined;
+  readonly #capturedAtMs = new Map<bigint, number>();
+
+  constructor(parts: ProtectionParts) {
+    this.#parts = parts;
+    this.#link = parts.openLink((event) => {
+      this.#linkEvent(event);
+    });
+    this.#capture = parts.openCapture(this.#link);
+    this.#orders = new GuestOrders(this.#capture, parts.machine);
+    this.#dirtyWatch = new DirtyWatch(this.#orders, () => {
+      this.#feed({ type: 'dirty-limit' });
+    });
+    this.ended = new Promise((resolve) => {
+      this.#endWith = resolve;
+    });
+  }
+
+  /**
+   * Waits for the link, then begins. Errors: the link's, when the peer has another key, say; nothing is left then, and
+   * `ended` is fulfilled.
+   */
+  async start(): Promise<void> {
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#connected = { resolve, reject };
+      });
+    } catch (error) {
+      this.#lastText = messageOf(error);
+      this.#settle('unprotected');
+      await this.ended;
+      throw error;
+    }
+    const { options, paused } = this.#parts;
+    this.#feed({ type: 'start', options, paused });
+  }
+
+  get state(): PrimaryState {
+    return this.#state;
+  }
+
+  /** The last thing that was said about it, for people. */
+  get lastText(): string {
+    return this.#lastText;
+  }
+
+  get link(): LinkSender {
+    return this.#link;
+  }
+
+  get lostGuestMs(): number {
+    return this.#lostGuestUs / US_PER_MS;
+  }
+
+  /** A capture keeps the guest, and with it the hypervisor, from going on. */
+  get standing(): boolean {
+    return this.#orders.holding;
+  }
+
+  /** Age of the oldest epoch that is not acknowledged. */
+  lagMs(nowMs: number): number {
+    const [oldest] = this.#capturedAtMs.values();
+    return oldest === undefined ? 0 : nowMs - oldest;
+  }
+
+  /** Errors: the engine's refusals. */
+  input(input: PrimaryInput): void {
+    const refusal = this.#feed(input);
+    if (refusal !== undefined) throw refusal;
+  }
+
+  /** Pauses the guest or lets it go on; fulfilled once it was told. Errors: the engine's refusals. */
+  async steer(wanted: 'paused' | 'running'): Promise<void> {
+    this.input({ type: 'guest', wanted });
+    await this.#orders.idle();
+  }
+
+  /** Waits until the state is such. Fulfilled with it, or when the protection has ended, whatever it is then. */
+  async until(condition: (state: PrimaryState) => boolean): Promise<PrimaryState> {
+    while (!condition(this.#state) && !isFinal(this.#state)) {
+      await new Promise<void>((resolve) => this.#stateWaiters.add(resolve));
+      this.#stateWaiters.clear();
+    }
+    return this.#state;
+  }
+
+  #linkEvent(event: SenderEvent): void {
+    switch (event.type) {
+      case 'connected':
+        this.#connected?.resolve();
+        return;
+      case 'acked':
+        this.#feed({ type: 'acked', epoch: event.epoch });
+        this.#noteAcked(event.epoch);
+        return;
+      case 'word':
+        if (event.text !== '') this.#say('info', `the standby: ${event.text}`);
+        this.#standbyForgot ||= event.word === 'disarmed' || event.word === 'refused';
+        this.#feed({ type: 'peer-says', word: event.word });
+        return;
+      case 'lease':
+        this.#feed({ type: 'lease', valid: event.valid });
+        return;
+      case 'lost':
+        this.#connected?.reject(new KemariError(event.code, event.text));
+        this.#feed({ type: 'link-lost', reason: `the link to the standby is lost: ${event.text}` });
+        return;
+    }
+  }
+
+  /** Lets the engine decide and carries it out. Returns the refusal, if that is what it decided. */
+  #feed(input: PrimaryInput): KemariError | undefined {
+    const startedAtMs = performance.now();
+    if (input.type === 'held') this.#heldAt ??= { heldAtMs: startedAtMs, scriptMs: this.#scriptMs };
+    const before = this.#state;
+    const { state, effects } = stepPrimary(before, input, startedAtMs);
+    this.#state = state;
+    let refusal: KemariError | undefined;
+    for (const effect of effects) refusal = this.#carryOut(effect) ?? refusal;
+    this.#scriptMs += performance.now() - startedAtMs;
+    if (state.phase !== before.phase) this.#phaseChanged(before, state);
+    else if (ackedEpoch(before) === 0n && ackedEpoch(state) > 0n) this.#parts.onState(state);
+    return refusal;
+  }
+
+  #phaseChanged(before: PrimaryState, state: PrimaryState): void {
+    if (before.phase === 'copying') this.#abortCopy.abort(new Error('copying has ended'));
+    this.#parts.logger.info(
+      { event: 'protection', from: before.phase, to: state.phase },
+      `${before.phase} -> ${state.phase}`,
+    );
+    this.#dirtyWatch.run(state.phase === 'protected');
+    this.#parts.onState(state);
+    for (const wake of this.#stateWaiters) wake();
+    if (state.phase === 'unprotected' || state.phase === 'handed-over' || state.phase === 'ended')
+      this.#settle(state.phase);
+  }
+
+  #carryOut(effect: PrimaryEffect): KemariError | undefined {
+    const { gate } = this.#parts;
+    switch (effect.do) {
+      case 'capture':
+        this.#takeEpoch(effect.epoch, effect.resume);
+        return undefined;
+      case 'release':
+        gate.release(effect.throughSequence);
+        return undefined;
+      case 'set-timer':
+        this.#setTimer(effect.atMs);
+        return undefined;
+      case 'resume-guest':
+        this.#orders.resume().then((pauseUs) => {
+          this.#lostGuestUs += pauseUs ?? 0;
+        }, this.#orderFailed);
+        return undefined;
+      case 'pause-guest':
+        this.#orders.pause().catch(this.#orderFailed);
+        return undefined;
+      case 'close-gate':
+        gate.setHeldListener(({ output, sequence }) => {
+          this.#feed({ type: 'held', output, sequence });
+        });
+        gate.requireLease(true);
+        gate.close();
+        // Said while nobody asked: an event that the lease ran out came too early to mean anything.
+        if (!this.#link.stats().leaseValid) setImmediate(() => this.#feed({ type: 'lease', valid: false }));
+        return undefined;
+      case 'open-gate':
+        gate.setHeldListener(undefined);
+        gate.requireLease(false);
+        gate.open();
+        return undefined;
+      case 'start-tracking':
+        void this.#copy();
+        return undefined;
+      case 'drop-link':
+        this.#farewell = this.#farewell.then(() => this.#link.close());
+        return undefined;
+      case 'drain':
+        void diskDrain(this.#parts.disks).then(() => this.#feed({ type: 'drained' }));
+        return undefined;
+      case 'send':
+        this.#send(effect.word);
+        return undefined;
+      case 'ask-peer':
+        void this.#askPeer();
+        return undefined;
+      case 'stop-tracking':
+      case 'end-machine':
+        // Part of the end, in its order (#settle).
+        return undefined;
+      case 'log':
+        this.#say(effect.level, effect.text);
+        return undefined;
+      case 'refuse':
+        return new KemariError(effect.code, effect.text);
+    }
+  }
+
+  async #copy(): Promise<void> {
+    try {
+      await this.#capture.attach();
+      const { onCopying } = this.#parts;
+      const report = await copyMemory(this.#capture, this.#link, onCopying, this.#abortCopy.signal);
+      this.#parts.logger.info({ event: 'memory-copied', ...report }, `memory was copied in ${report.rounds} rounds`);
+      this.#feed({ type: 'copied' });
+    } catch (error) {
+      // When copying was given up this is how it ends.
+      if (this.#state.phase === 'copying') this.#feed({ type: 'capture-failed', reason: messageOf(error) });
+    }
+  }
+
+  #takeEpoch(epoch: bigint, resume: CaptureResume): void {
+    const startedAtMs = performance.now();
+    this.#dirtyWatch.noteCapture(startedAtMs);
+    if (this.#heldAt !== undefined) this.#timed.set(epoch, this.#heldAt);
+    this.#heldAt = undefined;
+    this.#orders.capture(epoch, resume).then(
+      (result) => {
+        this.#captured(result, startedAtMs);
+      },
+      (error: unknown) => {
+        this.#captureFailed(error);
+      },
+    );
+  }
+
+  #captured(result: CaptureResult, startedAtMs: number): void {
+    const { epoch, throughSequence, pauseUs, dirtyPages } = result;
+    const bytes = dirtyPages * PAGE_BYTES + result.stateBytes;
+    // A guest that is held stands longer: its pause is known when it is let go.
+    if (!this.#orders.holding) this.#lostGuestUs += pauseUs;
+    this.#capturedAtMs.set(epoch, startedAtMs);
+    this.#feed({ type: 'captured', epoch, throughSequence, pauseUs, dirtyPages, bytes });
+    this.window.addEpoch({ atMs: performance.now(), pauseUs, dirtyPages, bytes });
+  }
+
+  /** A capture that fails because the machine died is the machine's death: the standby is to take over, not to forget. */
+  #captureFailed(error: unknown): void {
+    const gone = asKemariError(error).code === 'KEMARI_CAPTURE_GONE' || !this.#parts.machineRuns();
+    const reason = messageOf(error);
+    this.#feed({ type: gone ? 'machine-died' : 'capture-failed', reason });
+  }
+
+  readonly #orderFailed = (error: unknown): void => {
+    this.#feed({ type: 'machine-died', reason: `the machine does not do as it is told: ${messageOf(error)}` });
+  };
+
+  #noteAcked(acked: bigint): void {
+    const nowMs = performance.now();
+    for (const epoch of this.#capturedAtMs.keys()) {
+      if (epoch > acked) break;
+      this.#capturedAtMs.delete(epoch);
+      const timed = this.#timed.get(epoch);
+      if (timed === undefined) continue;
+      this.#timed.delete(epoch);
+      const scriptUs = (this.#scriptMs - timed.scriptMs) * US_PER_MS;
+      this.window.addRelease(nowMs, (nowMs - timed.heldAtMs) * US_PER_MS, scriptUs);
+    }
+  }
+
+  #send(word: PrimaryWord): void {
+    if (word !== 'machine-died') {
+      this.#link.send(word);
+      return;
+    }
+    // What it had submitted to storage must land before the standby writes.
+    this.#farewell = this.#farewell
+      .then(() => this.#parts.endMachine())
+      .then(() => {
+        this.#link.send(word);
+      });
+  }
+
+  async #askPeer(): Promise<void> {
+    if (this.#askingPeer) return;
+    this.#askingPeer = true;
+    const { answer, text } = await this.#parts.askPeer();
+    if (text !== this.#lastFinding) this.#say('info', `asked for the standby: ${text}`);
+    this.#lastFinding = text;
+    this.#askingPeer = false;
+    this.#standbyForgot ||= answer === 'gone';
+    this.#feed({ type: 'peer', answer });
+  }
+
+  #setTimer(atMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(
+      () => {
+        this.#feed({ type: 'timer' });
+      },
+      Math.max(0, atMs - performance.now()),
+    );
+  }
+
+  #say(level: 'info' | 'warn' | 'error', text: string): void {
+    this.#lastText = text;
+    this.#parts.logger[level]({ event: 'protection' }, text);
+    this.#parts.onLog(level, text);
+  }
+
+  #settle(outcome: ProtectionOutcome['outcome']): void {
+    clearTimeout(this.#timer);
+    this.#dirtyWatch.run(false);
+    const end = { outcome, text: this.#lastText, standbyForgot: this.#standbyForgot };
+    void this.#takeDown(outcome).then(
+      () => {
+        this.#endWith(end);
+      },
+      (error: unknown) => {
+        this.#parts.logger.error({ event: 'protection-end', err: error }, messageOf(error));
+        this.#endWith(end);
+      },
+    );
+  }
+
+  async #takeDown(outcome: ProtectionOutcome['outcome']): Promise<void> {
+    await this.#farewell;
+    // A capture that ends lets the guest go: where another runs it, or may, it must be gone before.
+    if (outcome === 'handed-over' || (outcome === 'ended' && this.#orders.holding)) await this.#parts.endMachine();
+    if (outcome === 'unprotected') await this.#orders.idle();
+    await this.#capture.close();
+    await this.#link.close();
+  }
+}
+
+function ackedEpoch(state: PrimaryState): bigint {
+  return 'core' in state ? state.core.ackedEpoch : 0n;
+}
+
+function isFinal(state: PrimaryState): boolean {
+  return state.phase === 'unprotected' || state.phase === 'handed-over' || state.phase === 'ended';
+}

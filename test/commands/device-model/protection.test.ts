@@ -1,0 +1,156 @@
+import test from 'ava';
+import { KemariError } from '../../../src/base/errors.js';
+import { PlayedProtection, settled } from './played-protection.js';
+
+test('memory is copied before the gate is closed, and the lease is required before that', async (t) => {
+  const played = new PlayedProtection(t);
+  const started = played.protection.start();
+  played.link({ type: 'connected' });
+  await started;
+  await played.until('capture 1 at-once');
+  t.deepEqual(played.told, ['attach', 'copy-round', 'require-lease true', 'gate-close', 'capture 1 at-once']);
+});
+
+test('a link that does not come up is the error of the start, and leaves nothing', async (t) => {
+  const played = new PlayedProtection(t);
+  const started = played.protection.start();
+  played.link({ type: 'lost', code: 'KEMARI_PEER_KEY', text: 'another key' });
+  await t.throwsAsync(started, { code: 'KEMARI_PEER_KEY' });
+  t.is((await played.protection.ended).outcome, 'unprotected');
+  t.deepEqual(played.told, ['capture-close', 'link-close']);
+});
+
+test('what is held is captured in the same tick, and released by its ack', async (t) => {
+  const played = await PlayedProtection.protected(t);
+  played.held(5n);
+  t.deepEqual(played.told, ['capture 2 at-once']);
+  played.capture.end(2n, 5n);
+  await settled();
+  t.deepEqual(played.told, ['capture 2 at-once']);
+  played.link({ type: 'acked', epoch: 2n });
+  t.deepEqual(played.told, ['capture 2 at-once', 'release 5']);
+});
+
+test('strict lets the guest go on through the capture that holds it, after the release', async (t) => {
+  const played = await PlayedProtection.protected(t, { policy: { kind: 'kemari', strict: true } });
+  played.held(5n);
+  played.capture.end(2n, 5n);
+  await settled();
+  t.true(played.protection.standing);
+  played.link({ type: 'acked', epoch: 2n });
+  await settled();
+  t.deepEqual(played.told, ['capture 2 after-ack', 'release 5', 'capture-resume']);
+  t.false(played.protection.standing);
+});
+
+test('an order waits for the capture that is under way', async (t) => {
+  const played = await PlayedProtection.protected(t);
+  played.held(5n);
+  const paused = played.protection.steer('paused');
+  await settled();
+  t.deepEqual(played.told, ['capture 2 at-once']);
+  played.capture.end(2n, 5n);
+  await paused;
+  t.deepEqual(played.told, ['capture 2 at-once', 'pause']);
+  await played.protection.steer('running');
+  t.deepEqual(played.told, ['capture 2 at-once', 'pause', 'resume']);
+});
+
+test('a guest that a capture holds is let go before the hypervisor can pause it', async (t) => {
+  const played = await PlayedProtection.protected(t, { policy: { kind: 'kemari', strict: true } });
+  played.held(5n);
+  played.capture.end(2n, 5n);
+  await settled();
+  await played.protection.steer('paused');
+  t.deepEqual(played.told, ['capture 2 after-ack', 'pause', 'capture-resume']);
+});
+
+test('unprotect opens the gate only after the standby forgot, and leaves no tracking', async (t) => {
+  const played = await PlayedProtection.protected(t);
+  played.protection.input({ type: 'operator', verb: 'unprotect' });
+  t.deepEqual(played.told, ['send goodbye']);
+  played.link({ type: 'word', word: 'disarmed', text: '' });
+  const end = await played.protection.ended;
+  t.deepEqual(played.told.slice(1, 3), ['require-lease false', 'gate-open']);
+  t.deepEqual(played.told.slice(-3), ['link-close', 'capture-close', 'link-close']);
+  t.is(end.outcome, 'unprotected');
+  t.true(end.standbyForgot);
+});
+
+test('a machine that died has nothing under way before the standby is told to take over', async (t) => {
+  const played = await PlayedProtection.protected(t);
+  played.protection.input({ type: 'machine-died', reason: 'killed' });
+  const end = await played.protection.ended;
+  t.deepEqual(played.told.slice(0, 3), ['end-machine', 'send machine-died', 'link-close']);
+  t.is(end.outcome, 'ended');
+  t.false(end.standbyForgot);
+});
+
+test('a capture that fails because the machine died is its death, not the end of protection', async (t) => {
+  for (const code of ['KEMARI_CAPTURE_GONE', 'KEMARI_CAPTURE_REFUSED'] as const) {
+    const played = await PlayedProtection.protected(t);
+    played.machineRuns = false;
+    played.held(5n);
+    played.capture.fail(new KemariError(code, 'QEMU is gone'));
+    await played.protection.ended;
+    t.true(played.told.includes('send machine-died'));
+    t.false(played.told.includes('send goodbye'));
+  }
+});
+
+test('a switchover sends go once storage is still, and kills the machine before the capture lets go of it', async (t) => {
+  const played = await PlayedProtection.protected(t);
+  played.pending = [
+    { queue: 0, head: 1, held: true },
+    { queue: 0, head: 2, held: false },
+  ];
+  played.protection.input({ type: 'operator', verb: 'switchover' });
+  played.capture.end(2n, 5n);
+  await settled();
+  played.link({ type: 'acked', epoch: 2n });
+  await settled();
+  t.deepEqual(played.told, ['capture 2 never']);
+  played.pending = [{ queue: 0, head: 1, held: true }];
+  await played.until('send go');
+  played.link({ type: 'word', word: 'taken', text: '' });
+  const end = await played.protection.ended;
+  t.is(end.outcome, 'handed-over');
+  t.deepEqual(played.told.slice(1), ['send go', 'link-close', 'end-machine', 'capture-close', 'link-close']);
+});
+
+test('silence asks for the peer, and its death ends protection', async (t) => {
+  const played = await PlayedProtection.protected(t);
+  played.peer = 'gone';
+  played.held(5n);
+  played.capture.end(2n, 5n);
+  await settled();
+  played.link({ type: 'lost', code: 'KEMARI_LINK_LOST', text: 'reset' });
+  const end = await played.protection.ended;
+  t.is(end.outcome, 'unprotected');
+  t.true(played.told.includes('gate-open'));
+  t.deepEqual(played.states, ['copying', 'protected', 'protected', 'silent', 'unprotected']);
+});
+
+test('an operator is told what cannot be done now', async (t) => {
+  const played = await PlayedProtection.protected(t);
+  t.throws(
+    () => {
+      played.protection.input({ type: 'operator', verb: 'resume-unprotected' });
+    },
+    { code: 'KEMARI_PEER_ANSWERS' },
+  );
+});
+
+test('held-to-released time and pauses are counted', async (t) => {
+  const played = await PlayedProtection.protected(t);
+  played.held(5n);
+  played.capture.end(2n, 5n);
+  await settled();
+  played.link({ type: 'acked', epoch: 2n });
+  const counters = played.protection.window.read(performance.now());
+  t.is(counters.pauseUs.p50, 1000);
+  t.is(counters.dirtyPages, 10);
+  t.true(counters.releaseUs.p50 > 0);
+  t.true(counters.scriptShare > 0 && counters.scriptShare <= 1);
+  t.is(played.protection.lostGuestMs, 2);
+});
