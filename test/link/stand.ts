@@ -14,6 +14,8 @@ import { testing, type TestCheckpoint } from '../native/testing.js';
 import { until } from '../ring/until.js';
 
 export const PAGE_BYTES = 4096;
+const RELAY_EVERY_MS = 1;
+const RELAY_BYTES = 65536;
 /** Unit of st_blocks. */
 const BLOCK_BYTES = 512;
 export const KEY = Buffer.alloc(32, 0x5a);
@@ -72,6 +74,8 @@ export class Heard<Event extends { type: string }> {
 export interface StandOptions {
   readonly pageCount?: number;
   readonly deviceCount?: number;
+  /** The lease connection goes through `leaseRelay`. */
+  readonly relayed?: boolean;
   readonly sender?: Partial<LinkSenderOptions>;
   readonly receiver?: Partial<LinkReceiverOptions>;
 }
@@ -117,6 +121,36 @@ export function makeReceiver(
   });
 }
 
+/** Carries bytes between two sockets, as long as it is told to. */
+export class Relay {
+  /** While false, what is sent stays where it is, as on a link that was cut for a while. */
+  flowing = true;
+  readonly #timer = setInterval(() => {
+    if (this.flowing) this.#carry();
+  }, RELAY_EVERY_MS);
+
+  constructor(
+    readonly one: number,
+    readonly other: number,
+  ) {}
+
+  #carry(): void {
+    for (const [from, to] of [
+      [this.one, this.other],
+      [this.other, this.one],
+    ] as const) {
+      const message = testing.receiveMessage(from, RELAY_BYTES, 0);
+      if (message !== null && message.bytes.length > 0) testing.sendMessage(to, message.bytes, []);
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    closeSync(this.one);
+    closeSync(this.other);
+  }
+}
+
 /** Both ends of a link, connected by sockets of this process. */
 export class Stand {
   readonly ram: StandbyRam;
@@ -124,13 +158,20 @@ export class Stand {
   readonly received = new Heard<ReceiverEvent>();
   readonly sender: LinkSender;
   readonly receiver: LinkReceiver;
+  readonly leaseRelay: Relay | undefined;
   #closed = false;
 
   private constructor(options: StandOptions) {
     const { pageCount = 256, deviceCount = 2 } = options;
     this.ram = new StandbyRam(pageCount);
     const [streamA, streamB] = addon.socketPair();
-    const [leaseA, leaseB] = addon.socketPair();
+    const [leaseA, near] = addon.socketPair();
+    let leaseB = near;
+    if (options.relayed === true) {
+      const [far, end] = addon.socketPair();
+      this.leaseRelay = new Relay(near, far);
+      leaseB = end;
+    }
     const ramBytes = pageCount * PAGE_BYTES;
     this.sender = makeSender(streamA, leaseA, this.sent, { ramBytes, deviceCount, ...options.sender });
     this.receiver = makeReceiver(streamB, leaseB, this.ram.fd, this.received, { deviceCount, ...options.receiver });
@@ -166,6 +207,7 @@ export class Stand {
     if (this.#closed) return;
     this.#closed = true;
     await Promise.all([this.sender.close(), this.receiver.close()]);
+    this.leaseRelay?.close();
     this.ram.close();
   }
 }
