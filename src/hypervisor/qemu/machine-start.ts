@@ -7,6 +7,7 @@ import { KemariError, messageOf } from '../../base/errors.js';
 import type { Machine, MachineOptions } from '../contract.js';
 import type { QemuBinary } from './binary.js';
 import { openBootFile } from './boot-files.js';
+import { placeFirmware, readFirmware } from './firmware.js';
 import { IncomingState } from './incoming-state.js';
 import { machineArguments, type MachineDescriptors } from './machine-arguments.js';
 import { machineEvent, QemuMachine } from './machine.js';
@@ -49,13 +50,16 @@ export class MachineStart {
     const qmpSocket = new Socket({ fd: qmpFd, readable: true, writable: true });
     let process: QemuProcess | undefined;
     try {
+      const firmware = await readFirmware(this.#qemu.command, this.#options.config.machine);
       process = await this.#spawn(this.#open(qmpChildFd));
       this.#fds.closeOurs();
       const qmp = this.#connect(qmpSocket, process);
       await this.#meet(qmp, process);
+      await this.#incoming?.prepare(qmp);
+      if (this.#incoming !== undefined) await placeFirmware(qmp, process.pid, firmware);
       return new QemuMachine({
         ...{ process, qmp, version: this.#qemu.version, accel: this.#accel, config: this.#options.config },
-        ...{ capturePath: this.#capturePath, incoming: this.#incoming, lastWords: () => this.#lastWords() },
+        ...{ capturePath: this.#capturePath, firmware, incoming: this.#incoming, lastWords: () => this.#lastWords() },
       });
     } catch (error) {
       qmpSocket.destroy();
@@ -170,7 +174,6 @@ export class MachineStart {
     });
     try {
       await Promise.race([Promise.all([connected, qmp.negotiate(START_TIMEOUT_MS)]), ended]);
-      await this.#incoming?.prepare(qmp);
     } finally {
       over = true;
       signal.removeEventListener('abort', kill);

@@ -21,6 +21,8 @@ export interface QemuMachineParts {
   readonly config: DomainConfig;
   /** Where the second monitor listens; the name goes with the machine. */
   readonly capturePath: string;
+  /** What the machine starts from. */
+  readonly firmware: Buffer;
   /** Of a machine that waits for a state. */
   readonly incoming: IncomingState | undefined;
   /** What QEMU printed last, as the end of a sentence. */
@@ -83,8 +85,8 @@ export class QemuMachine implements Machine {
   }
 
   describe(): Promise<MachineDescription> {
-    const { config } = this.#parts;
-    return describeMachine(this.#qmp, { config, pid: this.pid, version: this.version, accel: this.accel });
+    const { config, firmware } = this.#parts;
+    return describeMachine(this.#qmp, { config, firmware, version: this.version, accel: this.accel });
   }
 
   async kill(): Promise<void> {

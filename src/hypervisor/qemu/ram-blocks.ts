@@ -1,4 +1,5 @@
 import { KemariError } from '../../base/errors.js';
+import { FIRMWARE_BLOCK } from './firmware.js';
 
 /** One RAM block of QEMU. */
 export interface RamBlock {
@@ -8,9 +9,6 @@ export interface RamBlock {
 
 /** The name of our memory backend; microvm's and the PCs' own (without a backend) end in ".ram". */
 const GUEST_RAM_BLOCK = 'ram';
-
-/** The firmware, from a file that is not always of QEMU's own package. */
-export const FIRMWARE_BLOCK = 'pc.bios';
 
 /**
  * What no guest can write and what QEMU makes of its arguments and its version: ACPI tables, which it makes anew for every

@@ -1,0 +1,160 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import test, { type ExecutionContext } from 'ava';
+import { waitUntil } from '../../src/base/deadline.js';
+import { LEDGER_FILE, LEDGER_PORT, parseAnswer } from '../../src/stage/ledger-line.js';
+import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { TwoMachines, type Side, type Variant } from './two-machines.js';
+
+const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
+const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
+
+const LOAD_TIMEOUT_MS = 200_000;
+const EPOCHS = 20;
+const ANSWER_TIMEOUT_MS = 60_000;
+/** Answers that a client waits for before and after a takeover. */
+const ANSWERS = 30;
+
+/** Blocks that carry their place, number and checksum, in random order, synced now and then, and read back. */
+function load(dataDisks: number, megabytes: number): string {
+  const jobs = ['b', 'c', 'd'].slice(0, dataDisks).map((letter) => `--name=${letter} --filename=/dev/vd${letter}`);
+  const common = `--size=${megabytes}M --rw=randwrite --bsrange=4k-64k --direct=1 --ioengine=libaio --iodepth=16 --fsync=32`;
+  return `fio ${jobs.map((job) => `${job} ${common} --verify=crc32c --verify_fatal=1 --do_verify=1`).join(' ')} --output-format=terse`;
+}
+
+/** A client with one connection: a message after the answer to the one before, each tenth written to the guest's disk. */
+class Client {
+  answers = 0;
+  failure: string | undefined;
+  readonly written: string[] = [];
+  readonly #end: () => void;
+
+  constructor(machines: TwoMachines) {
+    const socket = machines.connect(LEDGER_PORT);
+    this.#end = () => socket.destroy();
+    let number = 0;
+    const send = (): void => {
+      number += 1;
+      socket.write(number % 10 === 0 ? `W ${number} record-${number}\n` : `E ${number}\n`);
+    };
+    socket.on('connect', send);
+    socket.on('error', (error) => {
+      this.failure ??= error.message;
+    });
+    const lines = createInterface({ input: socket });
+    lines.on('error', () => undefined); // the socket's, which was noted
+    lines.on('line', (line) => {
+      const answer = parseAnswer(line);
+      if (answer?.number !== number || answer.count !== number) this.failure ??= `"${line}" answers message ${number}`;
+      if (answer?.kind === 'W') this.written.push(`W ${number} record-${number}`);
+      this.answers += 1;
+      send();
+    });
+  }
+
+  async hear(more: number): Promise<void> {
+    const enough = this.answers + more;
+    const isOver = (): boolean => this.answers >= enough || this.failure !== undefined;
+    if (await waitUntil(isOver, { timeoutMs: ANSWER_TIMEOUT_MS, everyMs: 1 })) return;
+    throw new Error(`${enough - this.answers} of ${more} answers did not come`);
+  }
+
+  close(): void {
+    this.#end();
+  }
+}
+
+async function takeOver(t: ExecutionContext, machines: TwoMachines, from: Side): Promise<Side> {
+  const standby = await machines.prepareStandby(from);
+  t.deepEqual(await standby.machine.describe(), await from.machine.describe());
+  machines.protect(from);
+  for (let epoch = 0; epoch < EPOCHS; epoch += 1) await machines.epoch(from);
+  // What the guest does now is held: some of it is pending when it dies.
+  const { gate } = from.run.devices;
+  const before = gate.lastSequence;
+  await waitUntil(() => gate.lastSequence > before + 3n, { timeoutMs: ANSWER_TIMEOUT_MS, everyMs: 1 });
+  const checkpoint = await machines.capture(from, standby);
+  const pending = from.run.devices.all.flatMap((device) => device.pending());
+  await from.run.end();
+  const start = performance.now();
+  await standby.run.takeOver(checkpoint);
+  await standby.machine.resume();
+  const tookMs = performance.now() - start;
+  const stateBytes = checkpoint.machineState.length;
+  t.log(
+    `${pending.length} requests pending, state of ${stateBytes} bytes, guest running after ${tookMs.toFixed(1)} ms`,
+  );
+  t.true(pending.some(({ held }) => held));
+  return standby;
+}
+
+async function survives(t: ExecutionContext, variant: Variant): Promise<void> {
+  const machines = new TwoMachines(variant);
+  let client: Client | undefined;
+  try {
+    const primary = await machines.boot();
+    client = new Client(machines);
+    await client.hear(ANSWERS);
+    const loaded = machines.guest(load(variant.dataDisks, 8), LOAD_TIMEOUT_MS);
+    loaded.catch(() => undefined);
+    await waitUntil(() => primary.run.devices.diskInfo().every(({ writes }, index) => index === 0 || writes > 20), {
+      timeoutMs: LOAD_TIMEOUT_MS,
+    });
+    const second = await takeOver(t, machines, primary);
+    await client.hear(ANSWERS);
+    // The survivor is a machine like any other: it is taken over in its turn.
+    const third = await takeOver(t, machines, second);
+    await client.hear(ANSWERS);
+    const { status, output } = await loaded;
+    t.is(status, 0, output);
+    await client.hear(ANSWERS);
+    client.close();
+    t.is(client.failure, undefined);
+    const ledger = await machines.guest(
+      `cat ${LEDGER_FILE}; dmesg | grep -iE 'error|timeout|hung|stall' >&2 || :`,
+      60_000,
+    );
+    const records = ledger.output.split('\n').map((line) => line.trimEnd());
+    t.deepEqual(client.written.filter((line) => !records.includes(line)), []); // prettier-ignore
+    t.is(new Set(records).size, records.length, ledger.output);
+    const { disks, vifs } = { disks: third.run.devices.diskInfo(), vifs: third.run.devices.vifInfo() };
+    t.true(disks.every(({ errors }) => errors === 0));
+    t.true(vifs.every(({ txFrames }, index) => index > 0 || txFrames > 0));
+    for (const { events } of [second, third]) t.deepEqual(events.filter(({ type }) => type !== 'machine'), []); // prettier-ignore
+  } finally {
+    client?.close();
+    await machines.close();
+  }
+}
+
+/** The installed QEMU, and those that hack/qemu-versions fetched. */
+function qemus(): [string, string | undefined][] {
+  const folder = '.cache/qemu';
+  const fetched = existsSync(folder) ? readdirSync(folder) : [];
+  return [
+    ['installed', undefined],
+    ...fetched.map((version): [string, string] => [
+      version,
+      join(process.cwd(), folder, version, 'qemu-system-x86_64'),
+    ]),
+  ];
+}
+
+const SHAPES: Omit<Variant, 'qemu'>[] = [
+  { machine: 'q35', vcpus: 1, dataDisks: 1, vifs: 1, queues: 1 },
+  { machine: 'pc', vcpus: 2, dataDisks: 1, vifs: 2, queues: 2 },
+  { machine: 'microvm', vcpus: 1, dataDisks: 1, vifs: 1, queues: 1 },
+];
+
+test.before(() => TwoMachines.prepareNetwork());
+
+for (const [name, qemu] of qemus()) {
+  for (const shape of SHAPES) {
+    const { machine, vcpus, vifs, queues } = shape;
+    const title = `${machine} with ${vcpus} vCPUs, 2 disks, ${vifs} NICs, ${queues} queues each, on QEMU ${name}`;
+    drill(`${title}: twice taken over under load, the guest goes on, and nothing is lost or doubled${missing}`, (t) =>
+      survives(t, { ...shape, qemu }),
+    );
+  }
+}
