@@ -82,6 +82,7 @@ export type PrimaryInput =
   /** Something new is held. */
   | { readonly type: 'held'; readonly output: 'request' | 'console'; readonly sequence: bigint }
   | { readonly type: 'dirty-limit' }
+  /** Comes before any ack of the epoch. */
   | {
       readonly type: 'captured';
       readonly epoch: bigint;

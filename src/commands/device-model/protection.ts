@@ -11,6 +11,7 @@ import type { Capture, CaptureResult, CaptureResume } from '../../native/capture
 import type { LinkSender, PrimaryWord, SenderEvent } from '../../native/link.js';
 import { diskDrain } from './disk-drain.js';
 import { DirtyWatch } from './dirty-watch.js';
+import { EpochClock } from './epoch-clock.js';
 import { EpochWindow } from './epoch-window.js';
 import { GuestOrders } from './guest-orders.js';
 import { copyMemory, type CopyProgress } from './memory-copy.js';
@@ -75,11 +76,9 @@ export class Protection {
   #endWith: (outcome: ProtectionOutcome) => void = () => undefined;
   #connected: { resolve: () => void; reject: (error: KemariError) => void } | undefined;
   readonly #stateWaiters = new Set<() => void>();
-  /** Time that JavaScript has taken in all, and when what is being timed began. */
-  #scriptMs = 0;
-  readonly #timed = new Map<bigint, { heldAtMs: number; scriptMs: number }>();
-  #heldAt: { heldAtMs: number; scriptMs: number } | undefined;
-  readonly #capturedAtMs = new Map<bigint, number>();
+  readonly #clock = new EpochClock(this.window);
+  #capturing: bigint | undefined;
+  #earlyAck: bigint | undefined;
 
   constructor(parts: ProtectionParts) {
     this.#parts = parts;
@@ -139,8 +138,7 @@ export class Protection {
 
   /** Age of the oldest epoch that is not acknowledged. */
   lagMs(nowMs: number): number {
-    const [oldest] = this.#capturedAtMs.values();
-    return oldest === undefined ? 0 : nowMs - oldest;
+    return this.#clock.lagMs(nowMs);
   }
 
   /** Errors: the engine's refusals. */
@@ -170,8 +168,7 @@ export class Protection {
         this.#connected?.resolve();
         return;
       case 'acked':
-        this.#feed({ type: 'acked', epoch: event.epoch });
-        this.#noteAcked(event.epoch);
+        this.#acked(event.epoch);
         return;
       case 'word':
         if (event.text !== '') this.#say('info', `the standby: ${event.text}`);
@@ -191,13 +188,13 @@ export class Protection {
   /** Lets the engine decide and carries it out. Returns the refusal, if that is what it decided. */
   #feed(input: PrimaryInput): KemariError | undefined {
     const startedAtMs = performance.now();
-    if (input.type === 'held') this.#heldAt ??= { heldAtMs: startedAtMs, scriptMs: this.#scriptMs };
+    if (input.type === 'held') this.#clock.held(startedAtMs);
     const before = this.#state;
     const { state, effects } = stepPrimary(before, input, startedAtMs);
     this.#state = state;
     let refusal: KemariError | undefined;
     for (const effect of effects) refusal = this.#carryOut(effect) ?? refusal;
-    this.#scriptMs += performance.now() - startedAtMs;
+    this.#clock.addScript(startedAtMs);
     if (state.phase !== before.phase) this.#phaseChanged(before, state);
     else if (ackedEpoch(before) === 0n && ackedEpoch(state) > 0n) this.#parts.onState(state);
     return refusal;
@@ -293,8 +290,8 @@ export class Protection {
   #takeEpoch(epoch: bigint, resume: CaptureResume): void {
     const startedAtMs = performance.now();
     this.#dirtyWatch.noteCapture(startedAtMs);
-    if (this.#heldAt !== undefined) this.#timed.set(epoch, this.#heldAt);
-    this.#heldAt = undefined;
+    this.#clock.ordered(epoch);
+    this.#capturing = epoch;
     this.#orders.capture(epoch, resume).then(
       (result) => {
         this.#captured(result, startedAtMs);
@@ -310,13 +307,18 @@ export class Protection {
     const bytes = dirtyPages * PAGE_BYTES + result.stateBytes;
     // A guest that is held stands longer: its pause is known when it is let go.
     if (!this.#orders.holding) this.#lostGuestUs += pauseUs;
-    this.#capturedAtMs.set(epoch, startedAtMs);
+    this.#clock.captured(epoch, startedAtMs);
+    this.#capturing = undefined;
     this.#feed({ type: 'captured', epoch, throughSequence, pauseUs, dirtyPages, bytes });
     this.window.addEpoch({ atMs: performance.now(), pauseUs, dirtyPages, bytes });
+    const early = this.#earlyAck;
+    this.#earlyAck = undefined;
+    if (early !== undefined) this.#acked(early);
   }
 
   /** A capture that fails because the machine died is the machine's death: the standby is to take over, not to forget. */
   #captureFailed(error: unknown): void {
+    this.#capturing = undefined;
     const gone = asKemariError(error).code === 'KEMARI_CAPTURE_GONE' || !this.#parts.machineRuns();
     const reason = messageOf(error);
     this.#feed({ type: gone ? 'machine-died' : 'capture-failed', reason });
@@ -326,17 +328,14 @@ export class Protection {
     this.#feed({ type: 'machine-died', reason: `the machine does not do as it is told: ${messageOf(error)}` });
   };
 
-  #noteAcked(acked: bigint): void {
-    const nowMs = performance.now();
-    for (const epoch of this.#capturedAtMs.keys()) {
-      if (epoch > acked) break;
-      this.#capturedAtMs.delete(epoch);
-      const timed = this.#timed.get(epoch);
-      if (timed === undefined) continue;
-      this.#timed.delete(epoch);
-      const scriptUs = (this.#scriptMs - timed.scriptMs) * US_PER_MS;
-      this.window.addRelease(nowMs, (nowMs - timed.heldAtMs) * US_PER_MS, scriptUs);
+  /** The standby may have a whole epoch before the guest runs again here: its ack means something once its cut is known. */
+  #acked(epoch: bigint): void {
+    if (epoch === this.#capturing) {
+      this.#earlyAck = epoch;
+      return;
     }
+    this.#feed({ type: 'acked', epoch });
+    this.#clock.acked(epoch);
   }
 
   #send(word: PrimaryWord): void {

@@ -154,3 +154,14 @@ test('held-to-released time and pauses are counted', async (t) => {
   t.true(counters.scriptShare > 0 && counters.scriptShare <= 1);
   t.is(played.protection.lostGuestMs, 2);
 });
+
+test('an ack that is faster than the capture is not lost, and releases nothing before the cut is known', async (t) => {
+  const played = await PlayedProtection.protected(t);
+  played.held(5n);
+  played.link({ type: 'acked', epoch: 2n });
+  t.deepEqual(played.told, ['capture 2 at-once']);
+  played.capture.end(2n, 5n);
+  await settled();
+  t.deepEqual(played.told, ['capture 2 at-once', 'release 5']);
+  t.is(played.protection.state.phase, 'protected');
+});
