@@ -174,9 +174,8 @@ void Capture::wait_until(Reached&& reached, const char* what) {
   const int64_t deadline = monotonic_ns() + kQemuTimeoutNs;
   while (true) {
     state_file_->drain_progress();
-    // The file first: what QEMU said before it wrote is then there to be read.
-    const StateFile::Progress progress = state_file_->progress();
     take_messages();
+    const StateFile::Progress progress = state_file_->progress();
     if (progress == StateFile::Progress::kWriterDied) fail("KEMARI_CAPTURE_GONE", "QEMU died during a capture");
     if (progress == StateFile::Progress::kTooLarge) {
       fail("KEMARI_CAPTURE_REFUSED", "QEMU's state is larger than 64 MiB, which no machine of kemari's has");
@@ -218,8 +217,11 @@ CaptureResult Capture::capture(uint64_t epoch, ResumePolicy policy, int64_t call
     const int64_t copied_ns = monotonic_ns();
     result_.scan_ns = scanned_ns - cut_ns;
     result_.copy_ns = copied_ns - scanned_ns + cut_ns - stopped_ns;
+    // QEMU may be done by now, or it goes on as soon as it is.
+    if (policy == ResumePolicy::kAtOnce) state_file_->release();
     wait_for_state();
-    result_.serialize_ns = monotonic_ns() - stopped_ns;
+    whole_ns_ = monotonic_ns();
+    result_.serialize_ns = whole_ns_ - stopped_ns;
     check_state(checkpoint->machine_state);
   } catch (...) {
     give_up();
@@ -229,15 +231,14 @@ CaptureResult Capture::capture(uint64_t epoch, ResumePolicy policy, int64_t call
   result_.dirty_pages = checkpoint->pages.page_count();
   result_.state_bytes = checkpoint->machine_state.size();
   result_.was_running = command_.stopped;
-  const int64_t whole_ns = monotonic_ns();
-  if (policy == ResumePolicy::kAtOnce) state_file_->release();
+  result_.pause_ns = whole_ns_ - triggered_ns_;
   owed_.clear();
   domain_.sink->submit(std::move(checkpoint));
-  result_.pause_ns = whole_ns - triggered_ns_;
   held_ = true;
   if (policy == ResumePolicy::kHeld) return result_;
   try {
-    return resume();
+    finish(whole_ns_);
+    return result_;
   } catch (const Error& error) {
     // The checkpoint is on its way, whatever has become of QEMU since.
     if (!broken_) broken_ = error;
@@ -247,16 +248,21 @@ CaptureResult Capture::capture(uint64_t epoch, ResumePolicy policy, int64_t call
 
 CaptureResult Capture::resume() {
   require(held_, "no capture holds the guest");
-  held_ = false;
   const int64_t released_ns = monotonic_ns();
   state_file_->release();
+  finish(released_ns);
+  return result_;
+}
+
+// QEMU was let go: waits until the guest runs.
+void Capture::finish(int64_t released_ns) {
+  held_ = false;
   wait_for_answer();
   const int64_t answered_ns = monotonic_ns();
   result_.resumed = command_.resumed;
   result_.resume_ns = answered_ns - released_ns;
   result_.pause_ns = answered_ns - triggered_ns_;
   prime();
-  return result_;
 }
 
 void Capture::stop_guest() {

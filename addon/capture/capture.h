@@ -105,6 +105,7 @@ class Capture {
   void wait_for_state();
   void check_state(const std::vector<uint8_t>& state) const;
   void wait_for_answer();
+  void finish(int64_t released_ns);
   template <typename Reached>
   void wait_until(Reached&& reached, const char* what);
   void handle(const QmpMonitor::Message& message);
@@ -123,6 +124,7 @@ class Capture {
   Command command_;
   CaptureResult result_;  // of the capture that is held, too
   int64_t triggered_ns_ = 0;
+  int64_t whole_ns_ = 0;  // when the state was
   bool held_ = false;
   std::optional<Error> broken_;  // why nothing more can be asked of QEMU
   std::atomic<bool> aborted_{false};

@@ -37,6 +37,7 @@ inline constexpr unsigned long kPagemapScan = _IOWR('f', 16, PagemapScan);
 inline constexpr uint64_t kScanWriteProtect = 1 << 0;  // PM_SCAN_WP_MATCHING
 inline constexpr uint64_t kScanCheckAsync = 1 << 1;    // PM_SCAN_CHECK_WPASYNC
 inline constexpr uint64_t kPageIsWritten = 1 << 1;     // PAGE_IS_WRITTEN
+inline constexpr uint64_t kPageIsPresent = 1 << 3;     // PAGE_IS_PRESENT
 
 inline constexpr uint64_t kUffdWpShmem = 1 << 12;        // UFFD_FEATURE_WP_HUGETLBFS_SHMEM
 inline constexpr uint64_t kUffdWpUnpopulated = 1 << 13;  // UFFD_FEATURE_WP_UNPOPULATED

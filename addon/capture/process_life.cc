@@ -1,7 +1,11 @@
 #include "capture/process_life.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -19,8 +23,13 @@ std::string first_thread(pid_t process) {
   return "/proc/" + number + "/task/" + number;
 }
 
-bool is_exiting(pid_t process) {
-  std::ifstream file(first_thread(process) + "/stat");
+}  // namespace
+
+ProcessLife::ProcessLife(pid_t process)
+    : process_(process), system_call_(open((first_thread(process) + "/syscall").c_str(), O_RDONLY | O_CLOEXEC)) {}
+
+bool ProcessLife::is_exiting() const {
+  std::ifstream file(first_thread(process_) + "/stat");
   std::string line;
   if (!std::getline(file, line)) return true;
   // After the command in parentheses, which may itself hold any character: the state, five numbers, the flags
@@ -38,8 +47,8 @@ bool is_exiting(pid_t process) {
   return !fields || state == 'Z' || state == 'X' || (flags & kExiting) != 0;
 }
 
-bool is_killed(pid_t process) {
-  std::ifstream file(first_thread(process) + "/status");
+bool ProcessLife::is_killed() const {
+  std::ifstream file(first_thread(process_) + "/status");
   std::string line;
   while (std::getline(file, line)) {
     uint64_t pending = 0;
@@ -49,10 +58,16 @@ bool is_killed(pid_t process) {
   return true;
 }
 
-}  // namespace
+bool ProcessLife::is_closing() const {
+  std::array<char, 32> text{};
+  // Begins with the number of the system call; says "running" or -1 of a thread that is in none.
+  if (pread(system_call_.get(), text.data(), text.size() - 1, 0) <= 0) return false;
+  long number = -1;
+  return std::sscanf(text.data(), "%ld", &number) == 1 && number == SYS_close;
+}
 
-bool is_dying(pid_t process) {
-  return is_exiting(process) || is_killed(process);
+bool ProcessLife::is_dying() const {
+  return is_exiting() || is_killed();
 }
 
 }  // namespace kemari

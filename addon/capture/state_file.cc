@@ -15,7 +15,6 @@
 #include <string>
 #include <utility>
 
-#include "capture/process_life.h"
 #include "error.h"
 
 namespace kemari {
@@ -51,6 +50,7 @@ void add_one(const UniqueFd& event) {
 
 StateFile::StateFile(pid_t writer)
     : writer_(writer),
+      writer_life_(writer),
       device_(open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK)),
       progress_event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       stop_event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
@@ -222,19 +222,19 @@ void StateFile::handle(const std::vector<uint8_t>& request, size_t length) {
 void StateFile::handle_flush(uint64_t unique, uint32_t closer) {
   const bool is_end = state_ != nullptr && progress_ == Progress::kBegun && closer == static_cast<uint32_t>(writer_);
   if (!is_end) return answer(unique, 0);
-  if (is_dying(writer_)) {
+  if (!writer_life_.is_closing()) {
     advance(Progress::kWriterDied);
     return answer(unique, 0);
   }
   held_ = unique;
+  if (may_close_) let_go();  // the guest first
   advance(Progress::kWhole);
-  if (may_close_) let_go();
 }
 
 // A process that was killed while its close() waits for us cannot go before we answer.
 void StateFile::check_held() {
   const std::lock_guard lock(mutex_);
-  if (held_ == 0 || !is_dying(writer_)) return;
+  if (held_ == 0 || !writer_life_.is_dying()) return;
   progress_ = Progress::kNothing;
   advance(Progress::kWriterDied);
   let_go();

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "capture/process_life.h"
 #include "unique_fd.h"
 
 namespace kemari {
@@ -59,6 +60,7 @@ class StateFile {
   void let_go();
 
   pid_t writer_;
+  ProcessLife writer_life_;
   UniqueFd device_;
   UniqueFd file_;
   UniqueFd progress_event_;
