@@ -1,4 +1,8 @@
 {
+  'variables': {
+    # A Node with OpenSSL built in exports it and brings its headers; Debian's uses the shared library of the system.
+    'shared_openssl': '<!(node -p process.config.variables.node_shared_openssl)',
+  },
   'target_defaults': {
     'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")", 'addon'],
     'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS', '_GNU_SOURCE'],
@@ -11,21 +15,22 @@
       'target_name': 'kemari',
       'sources': ["<!@(ls addon/*.cc addon/*/*.cc addon/*/*/*.cc 2>/dev/null || true)"],
       'libraries': ['-luring', '-lnbd', '-llz4'],
-      # A Node with OpenSSL built in exports it and brings its headers; Debian's uses the shared library of the system.
       'conditions': [
-        ['"<!(node -p process.config.variables.node_shared_openssl)"=="true"', {'libraries': ['-lssl', '-lcrypto']}],
+        ['shared_openssl=="true"', {'libraries': ['-lssl', '-lcrypto']}],
       ],
     },
     {
       'target_name': 'kemari_testing',
-      # With the little of the addon that a test needs on its side of a native interface; nothing of it needs OpenSSL.
+      # With the little of the addon that a test needs on its side of a native interface.
       'sources': [
         "<!@(ls test/native/*.cc)",
         'addon/error.cc',
         'addon/napi_error.cc',
         'addon/napi_options.cc',
         'addon/link/checkpoint.cc',
+        'addon/link/psk_session.cc',
       ],
+      'conditions': [['shared_openssl=="true"', {'libraries': ['-lssl', '-lcrypto']}]],
     },
     {
       'target_name': 'pingpong',

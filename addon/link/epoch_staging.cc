@@ -39,7 +39,6 @@ EpochStaging::EpochStaging(RamImage& ram, Limits limits)
     : ram_(ram),
       limits_(limits),
       arena_(pages_for(limits.staging_bytes)),
-      scratch_(kMaxPayloadBytes),
       unpacked_(kPageBytes),
       seen_((ram.page_count() + 63) / 64) {
   committed_.devices.resize(limits.device_count);
@@ -61,9 +60,12 @@ uint8_t* EpochStaging::room_for_page() {
 }
 
 std::span<uint8_t> EpochStaging::payload_room(const RecordHeader& header) {
-  KEMARI_ASSERT(header.length <= scratch_.size());
+  KEMARI_ASSERT(header.length <= kMaxPayloadBytes);
   const bool is_kept = header.type == static_cast<uint16_t>(RecordType::kPages) && header.epoch > 0;
-  if (!is_kept) return {scratch_.data(), header.length};
+  if (!is_kept) {
+    if (scratch_.size() < header.length) scratch_.resize(header.length);
+    return {scratch_.data(), header.length};
+  }
   if (!in_epoch_) broken("PAGES of epoch " + std::to_string(header.epoch) + " came without its BEGIN");
   const uint64_t pages = pages_for(header.length);
   charge(pages * kPageBytes);

@@ -14,8 +14,6 @@ const DOMAIN_VERBS = [
   'shutdown',
   'reboot',
   'destroy',
-  'takeover',
-  'disarm',
   'log',
   'migrate',
   'unprotect',

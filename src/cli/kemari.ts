@@ -5,7 +5,6 @@ import { completions } from './completion.js';
 import { packageVersion } from './version.js';
 import { addProtection } from './protection-verbs.js';
 import { EXIT_OK, printError, usageError } from './output.js';
-import { addStandby } from './standby-verbs.js';
 import { addCreate, addEnding, addLooking, addSteering, type GlobalArguments } from './verbs.js';
 
 const HELP_WIDTH = 100;
@@ -41,7 +40,6 @@ function buildProgram(argv: readonly string[], interrupt: Interrupt): Argv<Globa
   program = addLooking(program, interrupt);
   program = addSteering(program);
   program = addProtection(program, interrupt);
-  program = addStandby(program);
   return addEnding(program);
 }
 

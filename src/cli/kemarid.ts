@@ -3,8 +3,8 @@ import yargs from 'yargs';
 import { pino } from 'pino';
 import { resolveRoot } from '../commands/context.js';
 import { runKemarid, type KemaridOptions } from '../commands/kemarid.js';
-import { parseListenAddress } from '../commands/peer-address.js';
 import { resolveSecurity } from '../commands/security.js';
+import { hostAddress } from './addresses.js';
 import { printError, usageError } from './output.js';
 import { packageVersion } from './version.js';
 
@@ -64,7 +64,7 @@ function kemaridOptions(args: Arguments, terminate: AbortSignal): KemaridOptions
     { level: 'info', base: null, timestamp: pino.stdTimeFunctions.isoTime },
     pino.destination({ fd: STDOUT_FD, sync: true }),
   );
-  const listen = args.listen.map(parseListenAddress);
+  const listen = args.listen.map(hostAddress);
   return {
     root: resolveRoot(args.root),
     listen,

@@ -11,7 +11,6 @@ import { Domain, type DomainOptions } from './device-model/domain.js';
 import { ConsoleLog, openDomainLog } from './device-model/domain-log.js';
 import { StandbyFinder } from './device-model/standby-finder.js';
 import { closeStrayFds } from './device-model/stray-fds.js';
-import { Ownership } from './ownership.js';
 
 export interface DeviceModelOptions {
   readonly root: string;
@@ -68,21 +67,11 @@ async function live(
     startup.progress('starting the machine');
     await domain.start();
     startup.ready();
-    return noteEnd(startup, logger, await domain.ended);
+    return await domain.ended;
   } finally {
     await house.close();
     await server.close();
   }
-}
-
-/** What is remembered of a domain across reboots is forgotten when it ended in order. */
-export function noteEnd(startup: Startup, logger: Logger, end: { readonly failed: boolean }): typeof end {
-  try {
-    if (!end.failed) new Ownership(startup.registry.host).ended(startup.config);
-  } catch (error) {
-    logger.error({ event: 'ownership', err: error }, messageOf(error));
-  }
-  return end;
 }
 
 /** A domain with its console, as its process has it. */

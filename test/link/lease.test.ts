@@ -64,6 +64,7 @@ test('a primary that ends is silent to its standby', async (t) => {
   await stand.sent.first('lease');
   await stand.sender.close();
   await stand.received.first('silent');
+  t.pass();
 });
 
 test('after a while without the link the lease has run out and the primary was silent; then both know better', async (t) => {

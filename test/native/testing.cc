@@ -19,6 +19,7 @@
 
 #include "checkpoint_image.h"
 #include "checkpoints.h"
+#include "tls_pump.h"
 
 namespace {
 
@@ -193,6 +194,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("packetSocket", Napi::Function::New<packet_socket>(env));
   exports.Set("unshareNetwork", Napi::Function::New<unshare_network>(env));
   define_checkpoints(env, exports);
+  define_tls_pump(env, exports);
   define_checkpoint_image(env, exports);
   return exports;
 }

@@ -24,6 +24,9 @@ export interface Testing {
   submitCheckpoint(options: { readonly link: LinkSender }, checkpoint: TestCheckpoint): void;
   /** CheckpointSink::wait_for_room(), off this thread. */
   waitForRoom(options: { readonly link: LinkSender }): Promise<boolean>;
+  /** Sends bytes by bare TLS 1.3 as fast as one thread can, until the other end says that all came; closes the socket. */
+  pumpOut(fd: number, key: Buffer, bytes: number): Promise<void>;
+  pumpIn(fd: number, key: Buffer, bytes: number): Promise<void>;
 }
 
 /** What a capture hands to a link. */
