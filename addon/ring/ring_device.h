@@ -245,7 +245,6 @@ class RingDevice {
   bool watched_ = false;  // the session's socket is in the loop
   bool event_idx_ = false;
   bool indirect_ = false;
-  bool modern_ = false;  // VIRTIO_F_VERSION_1 was negotiated
   std::function<void(DeviceEvent)> on_event_;
   GuestMemory memory_;
   std::shared_ptr<InflightArea> inflight_area_;

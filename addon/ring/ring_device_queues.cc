@@ -34,11 +34,11 @@ bool drain(const UniqueFd& fd) {
 void RingDevice::set_kick(DeviceQueue& queue, UniqueFd fd) {
   if (queue.kick.valid()) loop_->remove(queue.kick.get());
   queue.kick = std::move(fd);
-  const bool was_kicked = drain(queue.kick);
+  drain(queue.kick);
   loop_->add(queue.kick.get(), [this, &queue] { protect([&] { kicked(queue); }); });
   // A ring that is configured starts here and does not wait for its first kick, as the specification would have it:
   // what the guest offered while the ring was stopped, it will not kick for again.
-  if (was_kicked || modern_) kicked(queue);
+  kicked(queue);
 }
 
 void RingDevice::set_call(DeviceQueue& queue, UniqueFd fd) {
@@ -112,10 +112,6 @@ void RingDevice::begin(DeviceQueue& queue) {
 }
 
 void RingDevice::prepare(DeviceQueue& queue) {
-  if (!modern_) {
-    fail("KEMARI_VHOST_USER_FEATURES", "queue " + std::to_string(queue.index) +
-                                           " is started without VIRTIO_F_VERSION_1; legacy virtio is not served");
-  }
   queue.split.set_size(queue.size);
   queue.split.set_addresses(*queue.addresses);
   queue.split.set_features(indirect_, event_idx_);

@@ -195,7 +195,6 @@ void VhostUserSession::set_features(uint64_t features) {
   features_ = features;
   device_.indirect_ = (features & bit(VIRTIO_RING_F_INDIRECT_DESC)) != 0;
   device_.event_idx_ = (features & bit(VIRTIO_RING_F_EVENT_IDX)) != 0;
-  device_.modern_ = (features & bit(VIRTIO_F_VERSION_1)) != 0;
   device_.features_acked(features);
   if ((features & bit(VHOST_USER_F_PROTOCOL_FEATURES)) != 0) return;
   for (const auto& queue : device_.queues_) device_.set_enabled(*queue, true);

@@ -7,6 +7,8 @@ export interface DomainConfig {
   readonly machine: MachineType;
   /** `auto` uses KVM where a probe shows that it runs guests, TCG else. */
   readonly accel: 'auto' | 'kvm' | 'tcg';
+  /** Which virtio the guest's devices speak. With the older one the machine's state is a tenth, and so a capture is shorter. */
+  readonly virtio: 'legacy' | 'modern';
   /** QEMU's CPU model; `max` (default) is the host's CPU with KVM, all that is emulated with TCG. */
   readonly cpu: string;
   readonly memoryBytes: number;

@@ -110,6 +110,7 @@ function readDomain(fields: Fields, folder: string, problems: Problems): DomainC
   checkEqual(fields, 'maxvcpus', vcpus, problems);
   const machine = fields.choice('machine', ['q35', 'pc', 'microvm']);
   const accel = fields.choice('accel', ['auto', 'kvm', 'tcg']);
+  const virtio = fields.choice('virtio_version', ['legacy', 'modern']);
   const cpu = readCpu(fields, problems);
   const disks = readDisks(fields, folder, problems);
   const boot = readBoot(fields, folder, problems, disks.length);
@@ -125,7 +126,7 @@ function readDomain(fields: Fields, folder: string, problems: Problems): DomainC
   const onCrash = fields.choice('on_crash', END_ACTIONS);
   if (memory === undefined || boot === undefined) return undefined;
   const memoryBytes = memory * MIB;
-  const devices = { disks, vifs, guestAgent };
+  const devices = { virtio, disks, vifs, guestAgent };
   return { name, uuid, machine, accel, cpu, memoryBytes, vcpus, boot, ...devices, onPoweroff, onReboot, onCrash };
 }
 

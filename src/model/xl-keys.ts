@@ -2,7 +2,7 @@
 export const KNOWN_KEYS = [
   ...['name', 'uuid', 'memory', 'maxmem', 'vcpus', 'maxvcpus', 'type', 'builder', 'boot'],
   ...['kernel', 'ramdisk', 'cmdline', 'root', 'extra', 'disk', 'vif', 'on_poweroff', 'on_reboot', 'on_crash'],
-  ...['machine', 'accel', 'cpu', 'disk_queues', 'vif_queues', 'guest_agent'],
+  ...['machine', 'accel', 'virtio_version', 'cpu', 'disk_queues', 'vif_queues', 'guest_agent'],
 ] as const;
 
 /**

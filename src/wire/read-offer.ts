@@ -63,6 +63,7 @@ function readConfig(shape: Shape): DomainConfig {
     uuid: shape.checked('uuid', (value): value is string => matches(value, UUID), 'a UUID'),
     machine: shape.oneOf('machine', ['q35', 'pc', 'microvm']),
     accel: shape.oneOf('accel', ['auto', 'kvm', 'tcg']),
+    virtio: shape.oneOf('virtio', ['legacy', 'modern']),
     cpu: shape.text('cpu'),
     memoryBytes: shape.integer('memoryBytes', 1 << 20, 2 ** 46),
     vcpus: shape.integer('vcpus', 1, VCPU_LIMIT),

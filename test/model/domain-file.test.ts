@@ -92,6 +92,7 @@ on_crash    = 'restart'
       { ...config.vifs[1]!, bridge: 'xenbr0', vifname: undefined, queues: 1 },
     ],
     guestAgent: false,
+    virtio: 'legacy',
     onPoweroff: 'destroy',
     onReboot: 'restart',
     onCrash: 'restart',

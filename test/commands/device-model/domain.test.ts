@@ -17,7 +17,15 @@ const TIMEOUT_MS = 20_000;
 function configOf(onCrash: EndAction): DomainConfig {
   return {
     ...{ name: 'd', uuid: '4a1e2c5c-0f3e-4e0e-9d0a-5b1f0c1d2e3f', machine: 'q35', accel: 'tcg', cpu: 'default' },
-    ...{ memoryBytes: 1 << 20, vcpus: 1, boot: { from: 'disk' }, disks: [], vifs: [], guestAgent: false },
+    ...{
+      memoryBytes: 1 << 20,
+      vcpus: 1,
+      boot: { from: 'disk' },
+      disks: [],
+      vifs: [],
+      guestAgent: false,
+      virtio: 'legacy',
+    },
     ...{ onPoweroff: 'destroy', onReboot: 'restart', onCrash },
   };
 }

@@ -20,6 +20,7 @@ const config: DomainConfig = {
     { mac: '00:16:3e:00:00:02', bridge: undefined, vifname: undefined, queues: 2 },
   ],
   guestAgent: false,
+  virtio: 'legacy',
   onPoweroff: 'destroy',
   onReboot: 'restart',
   onCrash: 'destroy',
@@ -87,6 +88,17 @@ test('disks and NICs have as many queues as asked for', (t) => {
     valuesOf(machineArguments(config, TCG, fds), '-netdev').map((netdev) => /queues=\d/.exec(netdev)?.[0]),
     ['queues=1', 'queues=2'],
   );
+});
+
+test('devices speak the virtio that the domain asks for, and no other', (t) => {
+  for (const [virtio, pci, mmio] of [
+    ['legacy', 'disable-legacy=off,disable-modern=on', 'virtio-mmio.force-legacy=on'],
+    ['modern', 'disable-legacy=on,disable-modern=off', 'virtio-mmio.force-legacy=off'],
+  ] as const) {
+    const devices = valuesOf(machineArguments({ ...config, virtio }, TCG, fds), '-device');
+    t.is(devices.filter((device) => device.includes(pci)).length, config.disks.length + config.vifs.length);
+    t.true(valuesOf(machineArguments({ ...config, virtio, machine: 'microvm' }, TCG, fds), '-global').includes(mmio));
+  }
 });
 
 test('microvm has its devices on virtio-mmio, each in a place of its own, and none of a PC', (t) => {
