@@ -5,6 +5,7 @@ import { completions } from './completion.js';
 import { packageVersion } from './version.js';
 import { addProtection } from './protection-verbs.js';
 import { EXIT_OK, printError, usageError } from './output.js';
+import { addDrill } from './drill-verb.js';
 import { addCreate, addEnding, addLooking, addSteering, type GlobalArguments } from './verbs.js';
 
 const HELP_WIDTH = 100;
@@ -40,7 +41,8 @@ function buildProgram(argv: readonly string[], interrupt: Interrupt): Argv<Globa
   program = addLooking(program, interrupt);
   program = addSteering(program);
   program = addProtection(program, interrupt);
-  return addEnding(program);
+  program = addEnding(program);
+  return addDrill(program, interrupt);
 }
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -56,7 +58,7 @@ async function main(argv: readonly string[]): Promise<number> {
       return EXIT_OK;
     }
     await buildProgram(argv, new Interrupt(json)).parseAsync();
-    return EXIT_OK;
+    return Number(process.exitCode ?? EXIT_OK);
   } catch (error) {
     return printError(error, json);
   }
