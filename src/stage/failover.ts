@@ -5,6 +5,7 @@ import { readableLogLine } from '../base/log-line.js';
 import type { Conversation, ConversationReport } from './conversation.js';
 import { checkFileSystem, readFromImage } from './disk-check.js';
 import { auditLedger, LEDGER_FILE } from './ledger-line.js';
+import { HOST_NAMES } from './names.js';
 import type { Report } from './report.js';
 import { GUEST_ADDRESS, GUEST_MAC, StagedGuest, type StagedGuestOptions } from './staged-guest.js';
 import type { TwoHosts } from './two-hosts.js';
@@ -63,9 +64,10 @@ export async function failover(stage: TwoHosts, options: FailoverOptions, report
   const stock = `QEMU ${qemuVersion}, ${accel}, ${config.machine}, vCPUs: ${config.vcpus}`;
   report.claim('a stock QEMU runs it', qemuVersion !== '', stock);
 
-  const protectMs = await protectGuest(guest, options, report);
-  const conversation = await guest.converse();
+  let conversation: Conversation | undefined;
   try {
+    const protectMs = await protectGuest(guest, options, report);
+    conversation = await guest.converse();
     const before = await talk(guest, conversation, options, report);
     const killed = await killHost(guest, witness, conversation, report);
     const said = await finishTalk(guest, conversation, killed, report);
@@ -76,8 +78,14 @@ export async function failover(stage: TwoHosts, options: FailoverOptions, report
       messages: said.answered,
       acknowledgedWrites: said.acknowledged.length,
     };
+  } catch (error) {
+    for (const host of HOST_NAMES) {
+      report.step(`host ${host} logged last`);
+      report.quote(lastLines(guest.log(host)));
+    }
+    throw error;
   } finally {
-    await conversation.kill();
+    await conversation?.kill();
     await witness.stop();
   }
 }

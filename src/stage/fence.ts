@@ -33,15 +33,17 @@ kill_all() {
   return $found
 }
 # Storage's connections with the host, and the processes that serve them alone (nbd-server has one for each).
-connections() { ip netns exec ${storage} ss -Htnp src :10809 and dst ${HOST_ADDRESSES[host].storage}; }
+filter=(src :10809 and dst ${HOST_ADDRESSES[host].storage})
+connections() { ss -N ${storage} -Htnp "\${filter[@]}"; }
 
 SECONDS=0
 kill_all
-ip -n ${namespace} -batch - <<'END' || fail 'its links cannot be taken down'
+# The last line says which are left up.
+up=$(ip -n ${namespace} -oneline -batch - <<'END'
 ${HOST_DEVICES.map((device) => `link set ${device} down`).join('\n')}
+link show up
 END
-while kill_all; do ((SECONDS < ${TIMEOUT_S})) || fail 'its processes do not end'; done
-up=$(ip -n ${namespace} -oneline link show up)
+) || fail 'its links cannot be taken down'
 case $up in *${HOST_DEVICES.map((device) => `' ${device}@'`).join('*|*')}*) fail "links are still up: $up" ;; esac
 while :; do
   found=$(connections) || fail 'storage cannot be asked'
@@ -51,8 +53,9 @@ while :; do
     kill -KILL "\${BASH_REMATCH[1]}" 2>/dev/null
     found=\${found/"\${BASH_REMATCH[0]}"/}
   done
-  ip netns exec ${storage} ss -K src :10809 and dst ${HOST_ADDRESSES[host].storage} >/dev/null 2>&1
+  ss -N ${storage} -K "\${filter[@]}" >/dev/null 2>&1
 done
+while kill_all; do ((SECONDS < ${TIMEOUT_S})) || fail 'its processes do not end'; done
 echo "host ${host}: no process, no link, no connection with storage is left"
 `;
   await writeFile(fencePath(names, host), script, { mode: 0o755 });
