@@ -264,7 +264,7 @@ test.serial('bash completes verbs, and the names of the domains that are there',
     kemari() { "${process.execPath}" "${KEMARI}" "$@"; }
     eval "$(kemari completion)"
     complete_line() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _kemari_yargs_completions; echo "\${COMPREPLY[*]}"; }
-    complete_line kemari unp
+    complete_line kemari unpa
     complete_line kemari --root ${host.registry.host.root} info we
     complete_line kemari list --js
     complete_line kemari create we`;
@@ -295,6 +295,7 @@ test.serial('--version is that of the package, and every verb has its help', asy
     'reboot',
     'destroy',
     'log',
+    'drill',
   ]) {
     t.regex(help, new RegExp(`kemari ${verb} `));
     const { code, stdout } = await host.run([verb, '--help']);
