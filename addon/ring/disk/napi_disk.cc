@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -47,17 +48,54 @@ bool choose_io_uring(Engine engine) {
   return works;
 }
 
+// A standby's connection to an NBD server, made ahead of the takeover: it locks nothing and asks for nothing. Made on
+// one thread, taken on another, and dropped where it came too late.
+class AheadConnection {
+ public:
+  void connect(const std::string& uri, bool read_only, bool discard) {
+    std::unique_ptr<NbdBackend> backend;
+    try {
+      backend = std::make_unique<NbdBackend>(uri, read_only, discard);
+    } catch (const Error&) {
+      return;  // a server that takes one client, for example; the takeover tries again, and tells
+    }
+    const std::lock_guard lock(mutex_);
+    if (!taken_) backend_ = std::move(backend);
+  }
+
+  // nullptr where there is none that still answers.
+  std::unique_ptr<NbdBackend> take() {
+    std::unique_ptr<NbdBackend> backend;
+    {
+      const std::lock_guard lock(mutex_);
+      taken_ = true;
+      backend = std::move(backend_);
+    }
+    return backend != nullptr && backend->answers() ? std::move(backend) : nullptr;
+  }
+
+ private:
+  std::mutex mutex_;
+  bool taken_ = false;
+  std::unique_ptr<NbdBackend> backend_;
+};
+
 // Where a disk's bytes are, and how they are reached.
 struct Storage {
   std::optional<std::string> nbd_uri;
   DiskFileOptions file;  // without an URI
   bool io_uring;
+  std::shared_ptr<AheadConnection> ahead = std::make_shared<AheadConnection>();
 
   const char* engine() const noexcept { return nbd_uri ? "nbd" : io_uring ? "io_uring" : "threads"; }
 
   // Blocks: a server may take its time.
   std::unique_ptr<BlockBackend> open(bool steal) const {
-    if (nbd_uri) return std::make_unique<NbdBackend>(*nbd_uri, file.read_only, file.discard);
+    if (nbd_uri) {
+      std::unique_ptr<NbdBackend> connected = ahead->take();
+      if (connected != nullptr) return connected;
+      return std::make_unique<NbdBackend>(*nbd_uri, file.read_only, file.discard);
+    }
     DiskFileOptions options = file;
     options.steal = steal;
     return std::make_unique<FileBackend>(DiskFile(options), io_uring);
@@ -115,6 +153,21 @@ Napi::Object to_object(Napi::Env env, const BlockGeometry& geometry) {
   object.Set("canWriteZeroes", geometry.can_write_zeroes);
   return object;
 }
+
+// Connects a standby's disk ahead of its takeover.
+class DiskConnector : public Napi::AsyncWorker {
+ public:
+  DiskConnector(Napi::Env env, std::shared_ptr<const Storage> storage)
+      : Napi::AsyncWorker(env), storage_(std::move(storage)) {}
+
+ protected:
+  void Execute() override {
+    storage_->ahead->connect(*storage_->nbd_uri, storage_->file.read_only, storage_->file.discard);
+  }
+
+ private:
+  const std::shared_ptr<const Storage> storage_;
+};
 
 // Opens the storage of a deferred disk where JavaScript does not have to wait.
 class DiskOpener : public Napi::AsyncWorker {
@@ -218,6 +271,7 @@ class DiskObject final : public RingDeviceObject<DiskObject> {
         disk_ = std::make_shared<DiskDevice>(std::move(common.device), std::move(disk),
                                              geometry_options(object_option(options, "deferred")), storage.engine());
         deferred_ = std::make_shared<const Storage>(std::move(storage));
+        if (deferred_->nbd_uri) (new DiskConnector(env, deferred_))->Queue();  // deletes itself
       }
     } catch (...) {
       common.events->close();  // an open channel would keep the process alive

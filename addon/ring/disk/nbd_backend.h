@@ -31,6 +31,10 @@ class NbdBackend final : public BlockBackend {
   NbdBackend(std::string uri, bool read_only, bool discard);
   ~NbdBackend() override;
 
+  // Before it is attached: whether the connection, made some time ago, can be used. Blocks for kProbeTimeout at most.
+  bool answers() { return connection_->answers(kProbeTimeout); }
+  static constexpr std::chrono::milliseconds kProbeTimeout{100};
+
   const char* engine() const noexcept override { return "nbd"; }
   const BlockGeometry& geometry() const noexcept override { return geometry_; }
   void attach(EventLoop& loop, BlockClient& client) override;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
+#include <vector>
 
 #include "error.h"
 #include "ring/disk/virtio_blk.h"
@@ -39,7 +41,7 @@ NbdConnection::NbdConnection(const std::string& uri, std::chrono::milliseconds t
 }
 
 NbdConnection::~NbdConnection() {
-  ::nbd_close(handle_);
+  if (handle_ != nullptr) ::nbd_close(handle_);
 }
 
 void NbdConnection::connect(const std::string& uri, std::chrono::milliseconds timeout,
@@ -59,6 +61,24 @@ void NbdConnection::connect(const std::string& uri, std::chrono::milliseconds ti
                                      " ms; check that the server runs and that this host reaches it");
     }
     if (::nbd_poll(handle_, static_cast<int>(std::min(left, kPollStep).count())) < 0) fail_nbd(uri, "cannot connect");
+  }
+}
+
+bool NbdConnection::answers(std::chrono::milliseconds timeout) {
+  std::vector<uint8_t> block(geometry_.logical_block_bytes);
+  const int64_t cookie = ::nbd_aio_pread(handle_, block.data(), block.size(), 0, NBD_NULL_COMPLETION, 0);
+  if (cookie < 0) return false;
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  for (;;) {
+    const int done = ::nbd_aio_command_completed(handle_, static_cast<uint64_t>(cookie));
+    if (done != 0) return done > 0;
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    if (left.count() <= 0 || ::nbd_poll(handle_, static_cast<int>(left.count())) < 0) {
+      // The server may still write into `block`.
+      ::nbd_close(std::exchange(handle_, nullptr));
+      return false;
+    }
   }
 }
 

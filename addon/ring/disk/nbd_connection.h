@@ -20,6 +20,10 @@ class NbdConnection {
   NbdConnection(const NbdConnection&) = delete;
   NbdConnection& operator=(const NbdConnection&) = delete;
 
+  // Whether the server still answers: reads one block, which may take `timeout`. Nothing else is under way. A
+  // connection that does not answer is of no use any more.
+  bool answers(std::chrono::milliseconds timeout);
+
   nbd_handle* handle() const noexcept { return handle_; }
   const BlockGeometry& geometry() const noexcept { return geometry_; }
   uint64_t max_request_bytes() const noexcept { return max_request_bytes_; }
