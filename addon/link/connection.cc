@@ -70,7 +70,9 @@ const BIO_METHOD* Connection::bio_method() {
 
 int Connection::bio_write(BIO* bio, const char* data, size_t size, size_t* written) {
   auto* self = static_cast<Connection*>(BIO_get_data(bio));
-  self->outgoing_.insert(self->outgoing_.end(), data, data + size);
+  // SAFETY: octets either way; as chars they would be converted one by one.
+  const auto* bytes = reinterpret_cast<const uint8_t*>(data);
+  self->outgoing_.insert(self->outgoing_.end(), bytes, bytes + size);
   *written = size;
   return 1;
 }

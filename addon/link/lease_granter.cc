@@ -2,7 +2,8 @@
 
 #include <utility>
 
-#include "link/lease_thread.h"
+#include "link/lease_clock.h"
+#include "link/thread_priority.h"
 
 namespace kemari {
 
@@ -29,7 +30,7 @@ BootClock::time_point LeaseGranter::stop_granting() {
 }
 
 void LeaseGranter::run() {
-  prefer_this_thread();
+  prefer_this_thread(kLeaseNice);
   try {
     if (!connection_.secure(options_.connect_by)) return;
   } catch (const Error& error) {

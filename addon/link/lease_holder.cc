@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "link/lease_thread.h"
+#include "link/lease_clock.h"
+#include "link/thread_priority.h"
 
 namespace kemari {
 
@@ -24,7 +25,7 @@ void LeaseHolder::stop() {
 }
 
 void LeaseHolder::run() {
-  prefer_this_thread();
+  prefer_this_thread(kLeaseNice);
   try {
     if (!connection_.secure(options_.connect_by)) return;
   } catch (const Error& error) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "error.h"
+#include "link/thread_priority.h"
 
 namespace kemari {
 
@@ -37,6 +38,7 @@ LinkReceiver::~LinkReceiver() {
 void LinkReceiver::start() {
   lease_.start();
   reading_ = std::thread([this] {
+    prefer_this_thread(kStreamNice);
     try {
       read_stream();
     } catch (const Error& error) {

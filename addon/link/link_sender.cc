@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "error.h"
+#include "link/thread_priority.h"
 
 namespace kemari {
 
@@ -32,6 +33,7 @@ void LinkSender::start() {
 
 // Whatever goes wrong on a thread is the loss of the link.
 void LinkSender::run(void (LinkSender::*body)()) {
+  prefer_this_thread(kStreamNice);
   try {
     (this->*body)();
   } catch (const Error& error) {

@@ -1,4 +1,4 @@
-// What both sides' lease threads have in common.
+// How a lease's clock and the clock of waiting meet.
 #pragma once
 
 #include <chrono>
@@ -12,9 +12,5 @@ namespace kemari {
 inline LinkClock::time_point waiting_until(BootClock::time_point when) noexcept {
   return LinkClock::now() + std::chrono::ceil<LinkClock::duration>(when - BootClock::now());
 }
-
-// Lets the calling thread run before others where the host allows that: a renewal that waits for a processor is a lease
-// lost for nothing.
-void prefer_this_thread() noexcept;
 
 }  // namespace kemari
