@@ -81,6 +81,7 @@ class RingDeviceObject : public Napi::ObjectWrap<Self> {
     own.push_back(Wrap::InstanceMethod("setSuspendOnStop", &Self::set_suspend_on_stop));
     own.push_back(Wrap::InstanceMethod("freezeHeld", &Self::freeze_held));
     own.push_back(Wrap::InstanceMethod("pending", &Self::pending));
+    own.push_back(Wrap::InstanceMethod("submitted", &Self::submitted));
     own.push_back(Wrap::InstanceMethod("cut", &Self::cut));
     own.push_back(Wrap::InstanceMethod("restore", &Self::restore));
     exports.Set(name, Wrap::DefineClass(env, name, own));
@@ -100,6 +101,9 @@ class RingDeviceObject : public Napi::ObjectWrap<Self> {
     return info.Env().Undefined();
   }
   Napi::Value pending(const Napi::CallbackInfo& info) { return handle_->pending(info.Env()); }
+  Napi::Value submitted(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), handle_->device().submitted());
+  }
   Napi::Value cut(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&] {
       const std::vector<uint8_t> bytes = handle_->device().cut();

@@ -125,6 +125,12 @@ std::span<Outbound* const> GateLane::held() const noexcept {
   return std::span(held_).subspan(first_);
 }
 
+uint32_t GateLane::kept_back() const noexcept {
+  const std::span<Outbound* const> all = held();
+  return static_cast<uint32_t>(
+      std::ranges::count_if(all, [this](const Outbound* request) { return !gate_->was_released(request->sequence); }));
+}
+
 // --- the gate -------------------------------------------------------------------------------------------------------
 
 bool OutputGate::was_released(uint64_t sequence) const noexcept {

@@ -94,6 +94,10 @@ class GateLane {
   // Oldest first, by sequence.
   std::span<Outbound* const> held() const noexcept;
 
+  // Held requests that were not released. What was, and is still here, leaves any moment: with a lease, or by whoever
+  // is about to call next_released().
+  uint32_t kept_back() const noexcept;
+
  private:
   friend class OutputGate;
   std::shared_ptr<OutputGate> gate_;

@@ -99,6 +99,16 @@ std::vector<PendingRequest> RingDevice::pending() {
   return requests;
 }
 
+uint32_t RingDevice::submitted() {
+  const std::unique_lock lock = park();
+  if (!lane_) return 0;  // the thread has ended
+  uint32_t count = 0;
+  for (const auto& queue : queues_) count += queue->in_flight();
+  const uint32_t kept_back = lane_->kept_back();
+  KEMARI_ASSERT(kept_back <= count);
+  return count - kept_back;
+}
+
 SplitQueue& RingDevice::queue(uint32_t index) noexcept {
   return queues_[index]->split;
 }

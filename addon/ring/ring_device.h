@@ -102,6 +102,9 @@ class RingDevice {
   void restore(std::span<const uint8_t> bytes);
   // Popped and not completed, per queue, oldest first. Parks the thread.
   std::vector<PendingRequest> pending();
+  // Of those, how many are with the host or will be any moment: neither kept back by the gate nor completed, with only
+  // the guest not knowing yet. Once the machine stands still this falls to 0. Parks the thread.
+  uint32_t submitted();
 
   const std::string& name() const noexcept { return name_; }
 

@@ -45,6 +45,8 @@ export interface RingDevice {
   freezeHeld(): void;
   /** Heads popped and not completed, per queue, oldest first. */
   pending(): { queue: number; head: number; held: boolean }[];
+  /** Of those, how many are with the host or will be any moment: neither kept back by the gate nor completed. */
+  submitted(): number;
   /**
    * The device's part of a checkpoint (addon/ring/ring_state.h). The machine stands still; the gate was cut before. For
    * tests: the capture does it natively.

@@ -114,7 +114,7 @@ drill(`a slow link slows the guest: what waits for it stays bounded, and the gue
   try {
     const writing = guest.run('for i in 1 2 3; do dd if=/dev/urandom of=/dev/shm/fill bs=1M count=48; done', 120_000);
     let worst = 0;
-    let done = false;
+    let done = false as boolean;
     writing.then(
       () => (done = true),
       () => (done = true),

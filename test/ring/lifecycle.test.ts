@@ -107,11 +107,13 @@ test.serial(
     const request = first!.offer(VIRTIO_BLK_T_IN, 1, { read: 512 });
     first!.driver.kick();
     await until(() => device.pending().length === 1, 'the device has the request');
+    t.is(device.submitted(), 1);
     t.is(frontEnd.stopQueue(0), 1);
     t.is(first!.driver.usedIndex, 0);
     t.is(second!.read(2, 512).status, VIRTIO_BLK_S_OK); // the storage takes as long for both, so the first is done now
     t.is(first!.driver.usedIndex, 0, 'nothing is published while the queue is stopped');
     t.deepEqual(device.pending(), [{ queue: 0, head: request.head, held: false }]);
+    t.is(device.submitted(), 0, 'it is done, only the guest does not know');
     frontEnd.setMemory();
     frontEnd.startQueue(first!.driver, 1);
     t.is(first!.wait(1)[0]!.status, VIRTIO_BLK_S_OK);

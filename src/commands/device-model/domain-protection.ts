@@ -3,13 +3,14 @@ import type { Logger } from 'pino';
 import { KemariError, messageOf } from '../../base/errors.js';
 import type { PeerFinding } from '../../cluster/contract.js';
 import type { PrimaryState } from '../../engine/primary-state.js';
-import type { ProtectionEnd, ProtectionEvent, ProtectionInfo, ProtectionRequest } from '../../host/contract.js';
+import type { ProtectionEvent, ProtectionInfo, ProtectionRequest } from '../../host/contract.js';
 import type { OutputGate } from '../../native/addon.js';
 import type { Capture } from '../../native/capture.js';
 import type { LinkSender, SenderEvent } from '../../native/link.js';
 import type { MachineRun } from './machine-run.js';
 import type { CopyProgress } from './memory-copy.js';
-import { Protection, type ProtectionOutcome } from './protection.js';
+import { Protection } from './protection.js';
+import type { ProtectionOutcome } from './protection-parts.js';
 import { protectionInfo } from './protection-info.js';
 
 /** A standby that has accepted the domain. */
@@ -49,7 +50,7 @@ export class DomainProtection {
   readonly #logger: Logger;
   readonly #watchers = new Set<(event: ProtectionEvent) => void>();
   #current: Current | undefined;
-  #end: Promise<ProtectionEnd> | undefined;
+  #end: Promise<ProtectionOutcome> | undefined;
 
   constructor(world: ProtectionWorld, logger: Logger) {
     this.#world = world;
@@ -93,19 +94,19 @@ export class DomainProtection {
    *
    * Errors: `KEMARI_ALREADY_PROTECTED`; the handshake's and the link's: nothing has happened then.
    */
-  protect(request: ProtectionRequest, run: MachineRun, isPaused: () => boolean): Promise<ProtectionEnd> {
+  protect(request: ProtectionRequest, run: MachineRun, isPaused: () => boolean): Promise<ProtectionOutcome> {
     const end = this.#protect(request, run, isPaused);
     if (this.#current?.request === request) this.#end = end;
     return end;
   }
 
   /** Fulfilled when the protection that stands now has ended. Errors: `KEMARI_NOT_PROTECTED`, and those of `protect`. */
-  over(): Promise<ProtectionEnd> {
+  over(): Promise<ProtectionOutcome> {
     if (this.#current === undefined || this.#end === undefined) throw notProtected('watch');
     return this.#end;
   }
 
-  async #protect(request: ProtectionRequest, run: MachineRun, isPaused: () => boolean): Promise<ProtectionEnd> {
+  async #protect(request: ProtectionRequest, run: MachineRun, isPaused: () => boolean): Promise<ProtectionOutcome> {
     const { machine } = run;
     if (this.#current !== undefined || machine === undefined) {
       const found = this.#current === undefined ? 'has no machine' : `is protected on ${this.#current.request.host}`;
@@ -129,7 +130,7 @@ export class DomainProtection {
     }
   }
 
-  async #live(current: Current, run: MachineRun, isPaused: () => boolean): Promise<ProtectionEnd> {
+  async #live(current: Current, run: MachineRun, isPaused: () => boolean): Promise<ProtectionOutcome> {
     const { request, abort } = current;
     const onProgress = (text: string): void => {
       this.#emit({ type: 'connecting', text });
@@ -137,7 +138,7 @@ export class DomainProtection {
     onProgress(`asking ${request.host} to stand by`);
     const standby = await this.#world.findStandby(request, run, onProgress, abort.signal);
     current.standby = standby;
-    let outcome: ProtectionOutcome = { outcome: 'unprotected', text: 'it did not begin', standbyForgot: true };
+    let outcome = NEVER_BEGAN;
     try {
       const { machine } = run;
       if (machine === undefined || isCalledOff(abort)) throw calledOff();
@@ -164,7 +165,7 @@ export class DomainProtection {
       current.protection = protection;
       if (isCalledOff(abort)) protection.input({ type: 'operator', verb: 'unprotect' });
       outcome = await protection.ended;
-      return { outcome: outcome.outcome, text: outcome.text };
+      return outcome;
     } finally {
       await standby.forget(outcome).catch((error: unknown) => {
         this.#logger.error({ event: 'forget-failed', err: error }, messageOf(error));
@@ -253,6 +254,11 @@ export class DomainProtection {
     for (const watcher of this.#watchers) watcher({ atMs: Date.now(), ...event });
   }
 }
+
+const NEVER_BEGAN: ProtectionOutcome = {
+  ...{ outcome: 'unprotected', text: 'protection did not begin' },
+  ...{ standbyForgot: true, machineDied: false },
+};
 
 /** A protection from the request for it to its end. */
 export interface Current {

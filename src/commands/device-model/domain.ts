@@ -1,8 +1,6 @@
-import type { Logger } from 'pino';
 import { KemariError, asKemariError, messageOf } from '../../base/errors.js';
 import { assert } from '../../base/assert.js';
-import type { DomainConfig } from '../../model/domain-config.js';
-import type { Hypervisor, Machine, MachineEvent } from '../../hypervisor/contract.js';
+import type { Machine, MachineEvent } from '../../hypervisor/contract.js';
 import { timeStopCont } from '../../hypervisor/stop-cont.js';
 import {
   domainState,
@@ -15,27 +13,9 @@ import {
   type RequestVerb,
 } from '../../engine/lifecycle.js';
 import type { DomainInfo, ProtectionEnd, ProtectionEvent, ProtectionRequest } from '../../host/contract.js';
-import { DomainProtection, type ProtectionWorld } from './domain-protection.js';
+import { DomainProtection } from './domain-protection.js';
+import type { DomainOptions } from './domain-options.js';
 import { MachineRun, type RunEvent } from './machine-run.js';
-
-export interface DomainOptions {
-  readonly domid: number;
-  readonly config: DomainConfig;
-  /** Milliseconds since the epoch of Unix time. */
-  readonly createdAtMs: number;
-  /** As MachineOptions has them. */
-  readonly cacheDirectory: string;
-  readonly privateDirectory: string;
-  readonly onProcess: (pid: number) => void;
-  readonly hypervisor: Hypervisor;
-  readonly logger: Logger;
-  /** How it begins: by `start`, with or without letting the guest run, or by `standBy`. */
-  readonly begins: 'running' | 'paused' | 'standby';
-  readonly attachConsole: (outletFd: number) => void;
-  readonly protection: ProtectionWorld;
-  /** Lets go of what the domain holds on its host; called once, when nothing of it runs any more. */
-  readonly release: () => void;
-}
 
 /**
  * A domain's life: the engine decides (step), this carries out. Decisions are made at once, in the order in which things
@@ -124,9 +104,10 @@ export class Domain {
       throw new KemariError('KEMARI_WRONG_STATE', `the domain is ${name}; only one that runs can be protected`);
     }
     const isPaused = (): boolean => this.#lifecycle.state.name === 'paused';
-    const end = await this.#protection.protect(request, this.#run, isPaused);
-    if (end.outcome === 'handed-over') this.#feed({ type: 'moved', reason: `the guest runs on ${request.host}` });
-    return end;
+    const { outcome, text, machineDied } = await this.#protection.protect(request, this.#run, isPaused);
+    if (outcome === 'handed-over') this.#feed({ type: 'moved', reason: `the guest runs on ${request.host}` });
+    if (machineDied) this.#feed({ type: 'moved', reason: `${request.host} was told to take over` });
+    return { outcome, text };
   }
 
   /** Errors: `KEMARI_NOT_PROTECTED`, and those of DomainProtection. */
@@ -144,8 +125,9 @@ export class Domain {
   }
 
   /** Fulfilled when the protection that stands now has ended. Errors: `KEMARI_NOT_PROTECTED`. */
-  protectionEnded(): Promise<ProtectionEnd> {
-    return this.#protection.over();
+  async protectionEnded(): Promise<ProtectionEnd> {
+    const { outcome, text } = await this.#protection.over();
+    return { outcome, text };
   }
 
   /** A diagnostic: see hypervisor/stop-cont.ts. Errors: `KEMARI_WRONG_STATE` unless the guest runs; the machine's. */
@@ -353,10 +335,10 @@ export class Domain {
       this.#feed({ type, reason, nowMs });
       return;
     }
-    const moved = (): void => {
-      this.#feed({ type: 'moved', reason: `${reason}; the standby was told to take over` });
-    };
-    this.#protection.machineDied(reason).then(moved, moved);
+    // The end of protection follows, and with it the domain's here.
+    this.#protection.machineDied(reason).catch((error: unknown) => {
+      this.#effectFailed(error);
+    });
   }
 
   #machineEvent(event: MachineEvent, nowMs: number): void {

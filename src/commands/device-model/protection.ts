@@ -1,51 +1,16 @@
 import { performance } from 'node:perf_hooks';
-import type { Logger } from 'pino';
 import { asKemariError, KemariError, messageOf } from '../../base/errors.js';
-import type { PeerFinding } from '../../cluster/contract.js';
 import { stepPrimary } from '../../engine/primary.js';
 import type { PrimaryEffect, PrimaryInput, PrimaryState } from '../../engine/primary-state.js';
-import type { Machine } from '../../hypervisor/contract.js';
-import type { ProtectionOptions } from '../../model/protection.js';
-import type { OutputGate, RingDevice } from '../../native/addon.js';
 import type { Capture, CaptureResult, CaptureResume } from '../../native/capture.js';
 import type { LinkSender, PrimaryWord, SenderEvent } from '../../native/link.js';
+import type { ProtectionOutcome, ProtectionParts } from './protection-parts.js';
 import { diskDrain } from './disk-drain.js';
 import { DirtyWatch } from './dirty-watch.js';
 import { EpochClock } from './epoch-clock.js';
 import { EpochWindow } from './epoch-window.js';
 import { GuestOrders } from './guest-orders.js';
-import { copyMemory, type CopyProgress } from './memory-copy.js';
-
-/** What protection works on, and whom it asks and tells. */
-export interface ProtectionParts {
-  readonly options: ProtectionOptions;
-  /** The operator had paused the guest. */
-  readonly paused: boolean;
-  readonly gate: OutputGate;
-  readonly disks: readonly Pick<RingDevice, 'pending'>[];
-  readonly machine: Pick<Machine, 'pause' | 'resume'>;
-  /** The link, not connected yet; what it tells goes to `onEvent`. */
-  readonly openLink: (onEvent: (event: SenderEvent) => void) => LinkSender;
-  readonly openCapture: (link: LinkSender) => Capture;
-  /** Asks the standby's kemarid whether its process runs. Never rejected. */
-  readonly askPeer: () => Promise<PeerFinding>;
-  /** Ends the machine and its devices: fulfilled when nothing that they submitted is under way. */
-  readonly endMachine: () => Promise<void>;
-  /** Whether the machine's process is there. */
-  readonly machineRuns: () => boolean;
-  readonly logger: Logger;
-  readonly onState: (state: PrimaryState) => void;
-  readonly onCopying: (progress: CopyProgress) => void;
-  readonly onLog: (level: 'info' | 'warn' | 'error', text: string) => void;
-}
-
-/** How it ended, and the engine's last word about it. */
-export interface ProtectionOutcome {
-  readonly outcome: 'unprotected' | 'handed-over' | 'ended';
-  readonly text: string;
-  /** It is known that the standby never runs the guest. */
-  readonly standbyForgot: boolean;
-}
+import { copyMemory } from './memory-copy.js';
 
 const US_PER_MS = 1000;
 const PAGE_BYTES = 4096;
@@ -70,6 +35,7 @@ export class Protection {
   #lastFinding = '';
   #lastText = '';
   #standbyForgot = false;
+  #machineDied = false;
   /** Last words and the link's end, in order. */
   #farewell: Promise<void> = Promise.resolve();
   #lostGuestUs = 0;
@@ -254,7 +220,7 @@ export class Protection {
         this.#farewell = this.#farewell.then(() => this.#link.close());
         return undefined;
       case 'drain':
-        void diskDrain(this.#parts.disks).then(() => this.#feed({ type: 'drained' }));
+        void this.#drain();
         return undefined;
       case 'send':
         this.#send(effect.word);
@@ -343,12 +309,18 @@ export class Protection {
       this.#link.send(word);
       return;
     }
+    this.#machineDied = true;
     // What it had submitted to storage must land before the standby writes.
     this.#farewell = this.#farewell
       .then(() => this.#parts.endMachine())
       .then(() => {
         this.#link.send(word);
       });
+  }
+
+  async #drain(): Promise<void> {
+    const isWanted = (): boolean => this.#state.phase === 'handing-over';
+    if (await diskDrain(this.#parts.disks, isWanted)) this.#feed({ type: 'drained' });
   }
 
   async #askPeer(): Promise<void> {
@@ -381,7 +353,7 @@ export class Protection {
   #settle(outcome: ProtectionOutcome['outcome']): void {
     clearTimeout(this.#timer);
     this.#dirtyWatch.run(false);
-    const end = { outcome, text: this.#lastText, standbyForgot: this.#standbyForgot };
+    const end = { outcome, text: this.#lastText, standbyForgot: this.#standbyForgot, machineDied: this.#machineDied };
     void this.#takeDown(outcome).then(
       () => {
         this.#endWith(end);

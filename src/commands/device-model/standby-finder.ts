@@ -20,7 +20,7 @@ import { ownAddresses } from '../own-addresses.js';
 import { Ownership, type OwnershipPeer } from '../ownership.js';
 import type { FoundStandby, ProtectionWorld } from './domain-protection.js';
 import type { MachineRun } from './machine-run.js';
-import type { ProtectionOutcome } from './protection.js';
+import type { ProtectionOutcome } from './protection-parts.js';
 
 /** How long one address may take to say whether the standby's process runs. */
 const ASK_PEER_TIMEOUT_MS = 1_000;

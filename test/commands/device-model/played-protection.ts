@@ -1,7 +1,8 @@
 import { Writable } from 'node:stream';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import { Protection, type ProtectionParts } from '../../../src/commands/device-model/protection.js';
+import { Protection } from '../../../src/commands/device-model/protection.js';
+import type { ProtectionParts } from '../../../src/commands/device-model/protection-parts.js';
 import { DEFAULT_PROTECTION, type ProtectionOptions } from '../../../src/model/protection.js';
 import type { HeldOutput, OutputGate } from '../../../src/native/ring.js';
 import type { Capture, CaptureResult, CaptureResume } from '../../../src/native/capture.js';
@@ -85,7 +86,7 @@ export class PlayedProtection {
   readonly protection: Protection;
   machineRuns = true;
   peer: 'runs' | 'gone' | 'unreachable' = 'unreachable';
-  pending: { queue: number; head: number; held: boolean }[] = [];
+  submitted = 0;
   #onLink: (event: SenderEvent) => void = () => undefined;
   #onHeld: ((held: HeldOutput) => void) | undefined;
 
@@ -133,7 +134,7 @@ export class PlayedProtection {
     return {
       ...{ options, paused: false },
       gate: this.#gate(),
-      disks: [{ pending: () => this.pending }],
+      disks: [{ submitted: () => this.submitted }],
       machine: { pause: () => tell('pause'), resume: () => tell('resume') },
       openLink: (onEvent) => {
         this.#onLink = onEvent;

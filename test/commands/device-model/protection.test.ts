@@ -100,17 +100,14 @@ test('a capture that fails because the machine died is its death, not the end of
 
 test('a switchover sends go once storage is still, and kills the machine before the capture lets go of it', async (t) => {
   const played = await PlayedProtection.protected(t);
-  played.pending = [
-    { queue: 0, head: 1, held: true },
-    { queue: 0, head: 2, held: false },
-  ];
+  played.submitted = 1;
   played.protection.input({ type: 'operator', verb: 'switchover' });
   played.capture.end(2n, 5n);
   await settled();
   played.link({ type: 'acked', epoch: 2n });
   await settled();
   t.deepEqual(played.told, ['capture 2 never']);
-  played.pending = [{ queue: 0, head: 1, held: true }];
+  played.submitted = 0;
   await played.until('send go');
   played.link({ type: 'word', word: 'taken', text: '' });
   const end = await played.protection.ended;
