@@ -18,8 +18,9 @@ import { testing } from '../native/testing.js';
 const BRIDGE = 'kembr0';
 const CLIENT = '10.77.0.1';
 const GUEST = '10.77.0.2';
-const READY = 'kemari-guest: ready';
-const BOOT_TIMEOUT_MS = 150_000;
+/** What the guest prints when its services listen. */
+export const READY = 'kemari-guest: ready';
+export const BOOT_TIMEOUT_MS = 150_000;
 const QMP_TIMEOUT_MS = 20_000;
 const DATA_BYTES = 32 << 20;
 
@@ -30,6 +31,7 @@ export interface Variant {
   readonly dataDisks: number;
   readonly vifs: number;
   readonly queues: number;
+  readonly virtio: 'legacy' | 'modern';
   /** KEMARI_QEMU; undefined: the installed one. */
   readonly qemu: string | undefined;
 }
@@ -181,7 +183,7 @@ export class TwoMachines {
   }
 
   #domainFile(): Record<string, unknown> {
-    const { machine, vcpus, dataDisks, vifs, queues } = this.#variant;
+    const { machine, vcpus, dataDisks, vifs, queues, virtio } = this.#variant;
     const root = join(this.folder, 'root.img');
     execaSync('cp', ['--sparse=always', GUEST_IMAGE.rootDisk, root]);
     const data = Array.from({ length: dataDisks }, (_, index) => {
@@ -196,6 +198,7 @@ export class TwoMachines {
         machine,
         vcpus,
         accel: 'tcg',
+        virtio_version: virtio,
         memory: 256,
         kernel: GUEST_IMAGE.kernel,
         ramdisk: GUEST_IMAGE.ramdisk,
