@@ -2,6 +2,7 @@
 // changes only by pages that are sent ahead and by whole epochs, and what was committed stays.
 #include "link/epoch_staging.h"
 
+#include <lz4.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "link/crc32c.h"
 #include "link/record.h"
 #include "link/wire_bytes.h"
+#include "memory/page_bytes.h"
 
 namespace kemari::fuzz {
 namespace {
@@ -62,6 +64,30 @@ Attempt next_attempt(Input& input, uint64_t number, uint64_t likely_epoch) {
   return attempt;
 }
 
+// Writes the digest of the pages that travel as deltas, as a primary would that has the same memory.
+void give_digest(std::vector<uint8_t>& payload, const RamImage& ram) {
+  if (payload.size() < kPagesHeadBytes) return;
+  const auto count = load_wire<uint32_t>(payload.data());
+  if (count > (payload.size() - kPagesHeadBytes) / kPagesEntryBytes) return;
+  size_t data_at = kPagesHeadBytes + count * kPagesEntryBytes;
+  uint32_t digest = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    const PagesEntry entry = read_entry(payload.data() + kPagesHeadBytes + i * kPagesEntryBytes);
+    if (entry.data_bytes > payload.size() - data_at || entry.first_page >= kPages) return;
+    std::array<uint8_t, kPageBytes> page;
+    const auto* packed = reinterpret_cast<const char*>(payload.data() + data_at);
+    data_at += entry.data_bytes;
+    if (entry.encoding != PageEncoding::kDelta) continue;
+    if (LZ4_decompress_safe(packed, reinterpret_cast<char*>(page.data()), static_cast<int>(entry.data_bytes),
+                            static_cast<int>(kPageBytes)) != static_cast<int>(kPageBytes)) {
+      return;
+    }
+    xor_page(page.data(), page.data(), ram.page(entry.first_page));
+    digest = crc32c(digest, page);
+  }
+  store_wire(payload.data() + 4, digest);
+}
+
 void run(Input input) {
   static Standby standby;  // making one takes longer than a run
   standby.reset();
@@ -85,6 +111,9 @@ void run(Input input) {
         // Nobody guesses a digest: it is given.
         store_wire<uint64_t>(attempt.payload.data(), staging.pages_accepted() - epoch_pages);
         store_wire<uint32_t>(attempt.payload.data() + 8, digest);
+      }
+      if (type == RecordType::kPages && input.take<uint8_t>() % 8 != 0) {
+        give_digest(attempt.payload, standby.ram());
       }
       const std::span<uint8_t> room = staging.payload_room(header);
       KEMARI_ASSERT(room.size() == header.length);
