@@ -150,6 +150,9 @@ class RingDevice {
   // Everything in the device's hands, held or in flight, in any order. What was held is frozen already; the rest that
   // leaves is frozen here. Any thread, with the lock held.
   virtual std::vector<DeviceRequest> requests_to_cut() = 0;
+  // A NIC's: which addresses the guest uses. They travel with a checkpoint.
+  virtual std::vector<uint32_t> addresses_to_cut() { return {}; }
+  virtual void addresses_restored(std::vector<uint32_t>) {}
   // A request of a checkpoint, pending again: through the gate and to the host, with the checkpoint's bytes, never
   // those in guest memory. `writable` are its segments, translated; `request.bytes` last only for the call. What a peer
   // may have got wrong is KEMARI_RING_STATE, and the device has not taken it then.

@@ -82,7 +82,7 @@ std::vector<uint8_t> RingDevice::cut() {
   std::vector<RequestTable> tables(queues_.size());
   for (const auto& queue : queues_) tables[queue->index].resize(queue->split.size());
   for (const DeviceRequest& request : requests) tables[request.queue][request.head] = &request;
-  RingState state{kind(), session_->features(), static_cast<uint32_t>(queues_.size()), {}};
+  RingState state{kind(), session_->features(), static_cast<uint32_t>(queues_.size()), {}, addresses_to_cut()};
   for (const auto& queue : queues_) {
     if (queue->state == QueueState::kSuspended) {
       state.queues.push_back(cut_queue(memory_, *queue, tables[queue->index]));
@@ -110,6 +110,7 @@ void RingDevice::restore(std::span<const uint8_t> bytes) {
   if (in_use || restored_) fail("KEMARI_RING_STATE", name_ + " runs already: a checkpoint comes too late");
   restored_ = true;
   restored_features_ = state.features;
+  addresses_restored(std::move(state.addresses));
   for (CutQueue& cut : state.queues) {
     DeviceQueue& queue = *queues_[cut.index];
     queue.restored = std::make_unique<DeviceQueue::Restored>(std::move(cut), kept);

@@ -174,10 +174,11 @@ std::vector<uint8_t> encode_ring_state(const RingState& state) {
   out.put(kMagic);
   out.put(kRingStateVersion);
   out.put(static_cast<uint8_t>(state.kind));
-  out.put(uint8_t{0});
+  out.put(static_cast<uint8_t>(state.addresses.size()));
   out.put(state.features);
   out.put(state.queue_count);
   out.put(static_cast<uint32_t>(state.queues.size()));
+  for (const uint32_t address : state.addresses) out.put(address);
   for (const CutQueue& queue : state.queues) {
     out.put(queue.index);
     out.put(queue.size);
@@ -210,11 +211,12 @@ RingState decode_ring_state(std::span<const uint8_t> bytes) {
     refuse("a device of kind " + std::to_string(kind));
   }
   state.kind = static_cast<RingDeviceKind>(kind);
-  (void)in.take<uint8_t>();
+  const auto address_count = in.take<uint8_t>();
   state.features = in.take<uint64_t>();
   state.queue_count = in.take<uint32_t>();
   const auto placed = in.take<uint32_t>();
   if (placed > state.queue_count) refuse(std::to_string(placed) + " queues of " + std::to_string(state.queue_count));
+  for (uint8_t i = 0; i < address_count; i++) state.addresses.push_back(in.take<uint32_t>());
   uint32_t next = 0;
   for (uint32_t i = 0; i < placed; i++) {
     CutQueue queue = decode_queue(in, state.queue_count);

@@ -1,7 +1,9 @@
 // A device's part of a checkpoint: where its queues stand and what was popped and not completed. All integers are
 // little-endian; the layout is that of the writer and the reader in ring_state.cc:
 //
-//   device   magic u32 "KRNG", version u16, kind u8, reserved u8, features u64, queue count u32, placed queue count u32
+//   device   magic u32 "KRNG", version u16, kind u8, address count u8, features u64, queue count u32, placed queue
+//   count u32,
+//            then addresses of 4 octets each: the IPv4 addresses that the guest uses, of a NIC
 //   queue    index u32, size u16, last available index u16, used index u16, kept count u16, unread count u16,
 //            pending count u16
 //   kept     head u16, reserved u16, written u32            in the order of completion
@@ -78,6 +80,7 @@ struct RingState {
   uint64_t features = 0;  // that the driver accepted
   uint32_t queue_count = 0;
   std::vector<CutQueue> queues;
+  std::vector<uint32_t> addresses;  // big-endian, at most 255
 };
 
 inline constexpr uint16_t kRingStateVersion = 1;

@@ -10,6 +10,9 @@ export interface FenceCommand {
 /** How much of what a fence prints is kept: its end, where the reason stands. */
 const OUTPUT_LIMIT_BYTES = 4096;
 
+/** How long the output of a fence that has ended is waited for. */
+const OUTPUT_GRACE_MS = 50;
+
 /** Arms of a power switch may hang on the network: how long a fence may take unless the operator says otherwise. */
 export const DEFAULT_FENCE_TIMEOUT_MS = 30_000;
 
@@ -47,7 +50,10 @@ export function runFence({ command, timeoutMs }: FenceCommand, target: FenceTarg
       timedOut = true;
       killAll();
     }, timeoutMs);
+    let settled = false;
     const settle = (ok: boolean, how: string): void => {
+      if (settled) return;
+      settled = true;
       clearTimeout(timer);
       child.stdout.destroy();
       child.stderr.destroy();
@@ -58,11 +64,17 @@ export function runFence({ command, timeoutMs }: FenceCommand, target: FenceTarg
     child.once('error', (error) => {
       settle(false, `could not be started: ${error.message}`);
     });
-    // 'exit', not 'close': what a fence leaves running in the background may hold its output open.
     child.once('exit', (code, signal) => {
-      if (timedOut) settle(false, `did not end within ${timeoutMs} ms and was killed`);
-      else if (signal !== null) settle(false, `was ended by ${signal}`);
-      else settle(code === 0, `ended with exit code ${code ?? 'unknown'}`);
+      clearTimeout(timer);
+      const tell = (): void => {
+        clearTimeout(rest);
+        if (timedOut) settle(false, `did not end within ${timeoutMs} ms and was killed`);
+        else if (signal !== null) settle(false, `was ended by ${signal}`);
+        else settle(code === 0, `ended with exit code ${code ?? 'unknown'}`);
+      };
+      // What it printed last may still be on its way; what it left running in the background may keep its output open.
+      const rest = setTimeout(tell, OUTPUT_GRACE_MS);
+      child.once('close', tell);
     });
   });
 }

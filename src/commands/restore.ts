@@ -1,6 +1,7 @@
 import { closeSync, writeFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { messageOf } from '../base/errors.js';
+import { announce } from '../cluster/announce.js';
 import type { StandbyOptions } from '../engine/standby-state.js';
 import { ControlServer, type ControlHandlers } from '../host/control-server.js';
 import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
@@ -106,13 +107,24 @@ class Restore {
   async #standBy(domain: Domain, ramFd: number, fds: LinkFds): Promise<{ readonly failed: boolean }> {
     const { offer, key, token } = this.#order;
     const { config } = this.#startup;
+    const ended = new AbortController();
+    void domain.ended.then(() => {
+      ended.abort();
+    });
     const standby = new Standby({
       ...{ engine: this.#engineOptions(), policy: offer.policy, logger: this.#logger },
       primary: offer.addresses.map(({ host }) => host).join(', '),
       hands: {
         ...peerHands(this.#order),
         takeOver: (checkpoint) => domain.takeOver((run) => run.takeOver({ ...checkpoint, steal: true })),
-        announce: () => undefined,
+        announce: () => {
+          announce(domain.nics, {
+            signal: ended.signal,
+            onFailure: (error) => {
+              this.#logger.warn({ event: 'announce', err: error }, messageOf(error));
+            },
+          });
+        },
       },
     });
     const link = new addon.LinkReceiver({

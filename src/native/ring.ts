@@ -142,6 +142,13 @@ export interface NicStats {
 export interface Nic extends RingDevice {
   /** Puts the tap of a deferred NIC on its bridge and brings it up. Errors: those of a NIC that is not deferred. */
   open(): void;
+  /**
+   * Puts a frame into the host's network as if the guest had sent it, past the gate: for what the host says of the guest.
+   * Errors: `KEMARI_NET_TAP`.
+   */
+  send(frame: Buffer): void;
+  /** The guest's IPv4 addresses, 4 octets each: learned from what it sends, here or on the host that it comes from. */
+  addresses(): Buffer[];
   stats(): NicStats;
 }
 

@@ -31,8 +31,10 @@ class NicObject : public RingDeviceObject<NicObject> {
   static constexpr napi_type_tag kTag{0x6b656d6172690003, 0x6e69636e69636e69};
 
   static void define(Napi::Env env, Napi::Object exports) {
-    RingDeviceObject::define(env, exports, "Nic",
-                             {InstanceMethod("stats", &NicObject::stats), InstanceMethod("open", &NicObject::open)});
+    RingDeviceObject::define(
+        env, exports, "Nic",
+        {InstanceMethod("stats", &NicObject::stats), InstanceMethod("open", &NicObject::open),
+         InstanceMethod("send", &NicObject::send), InstanceMethod("addresses", &NicObject::addresses)});
   }
 
  private:
@@ -51,6 +53,27 @@ class NicObject : public RingDeviceObject<NicObject> {
       nic_->open();
       return info.Env().Undefined();
     });
+  }
+
+  Napi::Value send(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] {
+      if (!info[0].IsBuffer()) fail("KEMARI_ARGUMENT", "send needs a Buffer");
+      const auto frame = info[0].As<Napi::Buffer<uint8_t>>();
+      nic_->send({frame.Data(), frame.Length()});
+      return info.Env().Undefined();
+    });
+  }
+
+  // As Buffers of 4 octets, in the order of the wire.
+  Napi::Value addresses(const Napi::CallbackInfo& info) {
+    const std::vector<uint32_t> known = nic_->addresses();
+    Napi::Array array = Napi::Array::New(info.Env(), known.size());
+    for (uint32_t i = 0; i < known.size(); i++) {
+      // SAFETY: an integer's own bytes.
+      const auto* octets = reinterpret_cast<const uint8_t*>(&known[i]);
+      array.Set(i, Napi::Buffer<uint8_t>::Copy(info.Env(), octets, sizeof known[i]));
+    }
+    return array;
   }
 
   Napi::Value stats(const Napi::CallbackInfo& info) {

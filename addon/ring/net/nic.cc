@@ -29,7 +29,10 @@ bool is_receive(uint32_t index) {
 }  // namespace
 
 Nic::Nic(Options device, const Tap::Options& tap)
-    : RingDevice(std::move(device)), tap_(tap), timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) {
+    : RingDevice(std::move(device)),
+      tap_(tap),
+      addresses_(tap.guest_mac),
+      timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) {
   if (!timer_.valid())
     fail_errno("KEMARI_EVENT_LOOP", "timerfd_create", "cannot make the timer of NIC '" + name() + "'");
   for (uint32_t number = 0; number < tap_.queue_count(); number++) {
@@ -44,6 +47,22 @@ Nic::~Nic() {
 void Nic::open() {
   const std::unique_lock lock = park();
   tap_.bring_up();
+}
+
+void Nic::send(std::span<const uint8_t> frame) {
+  const std::unique_lock lock = park();
+  // No driver ever used it, or it has ended: there is nobody to speak of.
+  if (tap_.header_bytes() == 0 || tap_.fd(0) < 0) return;
+  std::vector<uint8_t> bytes(tap_.header_bytes(), 0);  // nothing to segment, no checksum to complete
+  bytes.insert(bytes.end(), frame.begin(), frame.end());
+  if (::write(tap_.fd(0), bytes.data(), bytes.size()) < 0) {
+    fail_errno("KEMARI_NET_TAP", "write", "cannot send a frame for the guest of tap '" + tap_.name() + "'");
+  }
+}
+
+std::vector<uint32_t> Nic::addresses() {
+  const std::unique_lock lock = park();
+  return addresses_.all();
 }
 
 uint64_t Nic::device_features() const {

@@ -7,8 +7,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
+#include <utility>
 #include <vector>
 
+#include "ring/net/guest_addresses.h"
 #include "ring/net/receive_queue.h"
 #include "ring/net/tap.h"
 #include "ring/net/transmit_queue.h"
@@ -38,6 +41,12 @@ class Nic final : public RingDevice {
 
   const NicStats& stats() const noexcept { return stats_; }
 
+  // Puts a frame of ours into the host's network as if the guest had sent it: past the gate, for what the host says of
+  // the guest. Any thread. Throws KEMARI_NET_TAP.
+  void send(std::span<const uint8_t> frame);
+  // The guest's IPv4 addresses, big-endian. Any thread.
+  std::vector<uint32_t> addresses();
+
   // Brings up the tap of a NIC whose options left it down. Any thread; throws what Tap::bring_up() throws.
   void open();
 
@@ -60,6 +69,8 @@ class Nic final : public RingDevice {
   void lane_released() override;
   RingDeviceKind kind() const override { return RingDeviceKind::kNic; }
   std::vector<DeviceRequest> requests_to_cut() override;
+  std::vector<uint32_t> addresses_to_cut() override { return addresses_.all(); }
+  void addresses_restored(std::vector<uint32_t> addresses) override { addresses_.replace(std::move(addresses)); }
   void submit_again(uint32_t index, const CutRequest& request, const std::vector<Segment>& writable) override;
 
  private:
@@ -83,6 +94,7 @@ class Nic final : public RingDevice {
 
   Tap tap_;
   NicStats stats_;
+  GuestAddresses addresses_;
   std::vector<std::unique_ptr<Pair>> pairs_;
   uint64_t features_ = 0;  // accepted by the driver
   bool is_tap_gone_ = false;

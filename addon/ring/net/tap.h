@@ -41,6 +41,8 @@ class Tap {
 
   const std::string& name() const noexcept { return name_; }
   int fd(uint32_t queue) const noexcept { return queues_[queue].fd.get(); }
+  // Bytes of the virtio header before each frame, as configured.
+  size_t header_bytes() const noexcept { return header_bytes_; }
   uint32_t queue_count() const noexcept { return static_cast<uint32_t>(queues_.size()); }
   // Whether the kernel segments UDP (Linux >= 6.2).
   bool has_uso() const noexcept { return has_uso_; }

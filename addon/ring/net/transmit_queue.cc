@@ -150,8 +150,14 @@ void TransmitQueue::transmit() {
   if (!parse(*frame)) {
     NicStats::add(nic_.stats_.dropped, 1);
     finish(frame);
-  } else if (nic_.lane().admit(*frame)) {
-    send_or_wait(frame);
+  } else {
+    // The first piece after the header: with every driver there is it starts with the frame's own headers.
+    if (frame->bytes.size() > 1) {
+      // SAFETY: guest memory, which may change at any time; what is learned is said of the guest to its own network.
+      const auto* start = static_cast<const uint8_t*>(frame->bytes[1].iov_base);
+      nic_.addresses_.learn({start, frame->bytes[1].iov_len});
+    }
+    if (nic_.lane().admit(*frame)) send_or_wait(frame);
   }
 }
 

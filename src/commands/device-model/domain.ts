@@ -84,6 +84,11 @@ export class Domain {
     await this.#input({ type: 'machine-ready' });
   }
 
+  /** The NICs of the machine that there is now. */
+  get nics(): MachineRun['devices']['nics'] {
+    return this.#run.devices.nics;
+  }
+
   /** Errors: `KEMARI_WRONG_STATE`, `KEMARI_DOMAIN_DYING`, and those of the machine. */
   async request(verb: RequestVerb): Promise<null> {
     this.#options.logger.info({ event: 'request', verb }, `asked to ${verb}`);

@@ -12,6 +12,7 @@ import {
   type DiskGeometry,
   type OutputGate,
   type RingDevice,
+  type Nic,
 } from '../../native/addon.js';
 import { GuestAgent } from './guest-agent.js';
 import type { AttachedVif } from '../../ring/contract.js';
@@ -82,6 +83,14 @@ export class MachineDevices implements BackEnds {
 
   disks(): readonly RingDevice[] {
     return this.#disks;
+  }
+
+  /** The NICs and the guest's MAC address on each. */
+  get nics(): readonly { readonly mac: string; readonly device: Nic }[] {
+    return this.#vifs.flatMap(({ device }, index) => {
+      const vif = this.#config.vifs[index];
+      return vif === undefined ? [] : [{ mac: vif.mac, device }];
+    });
   }
 
   get gate(): OutputGate {
