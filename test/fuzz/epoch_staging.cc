@@ -115,6 +115,7 @@ void run(Input input) {
       if (type == RecordType::kPages && input.take<uint8_t>() % 8 != 0) {
         give_digest(attempt.payload, standby.ram());
       }
+      KEMARI_ASSERT(crc32c(digest, attempt.payload) == crc32c_portable(digest, attempt.payload));
       const std::span<uint8_t> room = staging.payload_room(header);
       KEMARI_ASSERT(room.size() == header.length);
       std::copy(attempt.payload.begin(), attempt.payload.end(), room.begin());
