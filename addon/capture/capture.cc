@@ -302,7 +302,7 @@ void Capture::give_up() noexcept {
   if (broken_) return;
   try {
     if (!command_.answered) wait_for_answer();
-    prime();
+    if (!monitor_.is_primed()) prime();
   } catch (const Error& error) {
     if (!broken_) broken_ = error;
   }

@@ -64,8 +64,8 @@ export interface CopyRound {
 }
 
 /**
- * Takes checkpoints of a running domain: its own thread, one call at a time (`KEMARI_CAPTURE_STATE`), and nothing of a
- * capture waits for JavaScript. Every call fails with `KEMARI_CAPTURE_GONE` once the hypervisor's process is gone, and with
+ * Takes checkpoints of a running domain, on a thread of its own: calls are carried out one after the other, and nothing of a
+ * capture waits for JavaScript. What cannot be done now is refused (`KEMARI_CAPTURE_STATE`). Every call fails with `KEMARI_CAPTURE_GONE` once the hypervisor's process is gone, and with
  * `KEMARI_CAPTURE_CLOSED` after `close`.
  */
 export interface Capture {
@@ -84,7 +84,8 @@ export interface Capture {
   countDirty(): Promise<number>;
   /**
    * Takes one checkpoint and submits it. Resolves when the guest runs again or, where it does not, when the checkpoint was
-   * submitted. When it is rejected nothing was submitted, and the guest goes on if it lives.
+   * submitted. When it is rejected nothing was submitted, and the guest goes on if it lives. The standby may acknowledge the
+   * epoch before this resolves.
    */
   capture(epoch: bigint, resume: CaptureResume): Promise<CaptureResult>;
   /** Lets a guest go on that a capture holds; resolves when it runs. `pauseUs` is the whole pause. */

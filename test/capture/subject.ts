@@ -3,6 +3,7 @@ import { closeSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { stringify } from 'smol-toml';
 import type { BackEnds, Machine, MachineEvent } from '../../src/hypervisor/contract.js';
 import type { DomainConfig, MachineType } from '../../src/model/domain-config.js';
@@ -30,6 +31,9 @@ export interface SubjectOptions {
   readonly memoryMib?: number;
   readonly disks?: number;
   readonly vifs?: number;
+  readonly virtio?: 'legacy' | 'modern';
+  /** The program; undefined: the installed one. */
+  readonly qemu?: string | undefined;
 }
 
 /** A network for this process alone, with the bridge and the client's address on it. Once, before anything else. */
@@ -56,6 +60,7 @@ export class Subject implements BackEnds {
   readonly #deviceEvents: string[] = [];
   #shown = '';
   #outlet: Socket | undefined;
+  #closed: Promise<void> | undefined;
   #watchers: (() => void)[] = [];
 
   private constructor(folder: string, config: DomainConfig) {
@@ -68,6 +73,10 @@ export class Subject implements BackEnds {
   static async boot(options: SubjectOptions = {}): Promise<Subject> {
     const subject = await Subject.create(options);
     try {
+      // All guests have one address after the other: what a connection to the last one still asks for in vain (ARP) is not to
+      // fail the first to this one.
+      const station = ['lladdr', subject.config.vifs[0]!.mac, 'dev', PRIVATE_BRIDGE, 'nud', 'permanent'];
+      execFileSync('ip', ['neigh', 'replace', guestAddress(0), ...station]);
       await subject.machine.resume();
       await subject.#shows(READY);
       return subject;
@@ -82,7 +91,7 @@ export class Subject implements BackEnds {
     const folder = await mkdtemp('/tmp/kemari-capture-');
     const subject = new Subject(folder, configuration(folder, options));
     try {
-      subject.machine = await new Qemu(process.env).start({
+      subject.machine = await new Qemu({ ...process.env, ...(options.qemu && { KEMARI_QEMU: options.qemu }) }).start({
         ...{ domid: DOMID, config: subject.config, backEnds: subject, ramFd: subject.ramFd },
         ...{ cacheDirectory: folder, privateDirectory: folder, signal: new AbortController().signal },
         onEvent: (event) => {
@@ -137,16 +146,30 @@ export class Subject implements BackEnds {
     });
   }
 
-  /** Runs a shell script in the guest, as its root; returns what it printed. */
+  /** Runs a shell script in the guest, as its root; returns the answer with what it printed. */
   async run(script: string): Promise<string> {
-    const signal = AbortSignal.timeout(RUN_TIMEOUT_MS);
-    const answer = await fetch(`http://${guestAddress(0)}/cgi-bin/run`, { method: 'POST', body: script, signal });
-    const output = await answer.text();
-    if (answer.headers.get('x-exit-status') !== '0') throw new Error(`in the guest failed: ${script}\n${output}`);
+    const url = `http://${guestAddress(0)}/cgi-bin/run`;
+    const args = [
+      '--silent',
+      '--show-error',
+      '--include',
+      '--max-time',
+      String(RUN_TIMEOUT_MS / 1000),
+      '--data-binary',
+      '@-',
+    ];
+    const { stdout: output } = await execa('curl', [...args, url], { input: script });
+    if (!/^X-Exit-Status: 0\r?$/m.test(output)) throw new Error(`in the guest failed: ${script}\n${output}`);
     return output;
   }
 
-  async close(): Promise<void> {
+  /** Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     await (this.machine as Machine | undefined)?.kill();
     await Promise.all(this.devices.map((device) => device.close()));
     await this.console_?.close();
@@ -195,6 +218,7 @@ function configuration(folder: string, options: SubjectOptions): DomainConfig {
     machine: options.machine ?? 'q35',
     memory: options.memoryMib ?? 512,
     vcpus: options.vcpus ?? 1,
+    virtio_version: options.virtio ?? 'legacy',
     kernel: GUEST_IMAGE.kernel,
     ramdisk: GUEST_IMAGE.ramdisk,
     cmdline: words.join(' '),

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <memory>
@@ -33,7 +34,8 @@ Mapping map_anew(size_t size, int fd, int flags) {
 // Takes checkpoints as a standby does: what came last is what counts.
 class ImageSink : public kemari::CheckpointSink {
  public:
-  explicit ImageSink(size_t size) : size_(size), image_(map_anew(size, -1, MAP_PRIVATE | MAP_ANONYMOUS)) {}
+  explicit ImageSink(size_t size)
+      : size_(size), image_(map_anew(size, -1, MAP_PRIVATE | MAP_ANONYMOUS)), has_(size / kPageBytes) {}
 
   std::unique_ptr<Checkpoint> take() override {
     const std::lock_guard lock(mutex_);
@@ -51,6 +53,7 @@ class ImageSink : public kemari::CheckpointSink {
         end = range.first + range.count;
         std::memcpy(image_.get() + range.first * kPageBytes, from, range.count * kPageBytes);
         from += range.count * kPageBytes;
+        std::fill_n(has_.begin() + static_cast<ptrdiff_t>(range.first), range.count, true);
       }
       pages_ += checkpoint->pages.page_count();
       if (checkpoint->epoch != 0) {
@@ -73,6 +76,7 @@ class ImageSink : public kemari::CheckpointSink {
   uint64_t queued_bytes() const override { return full.load() ? UINT64_MAX : 0; }
 
   std::mutex& mutex() { return mutex_; }
+  bool has(size_t page) const { return has_[page]; }
   const uint8_t* image() const { return image_.get(); }
   size_t size() const { return size_; }
   uint64_t epoch() const { return epoch_; }
@@ -88,6 +92,7 @@ class ImageSink : public kemari::CheckpointSink {
  private:
   size_t size_;
   Mapping image_;
+  std::vector<bool> has_;
   std::mutex mutex_;
   std::unique_ptr<Checkpoint> spare_;
   uint64_t epoch_ = 0;
@@ -123,10 +128,17 @@ class CheckpointImage : public Napi::ObjectWrap<CheckpointImage> {
     const std::lock_guard lock(sink_->mutex());
     Napi::Array pages = Napi::Array::New(info.Env());
     const std::vector<uint8_t> zeroes(kPageBytes);
+    size_t data = 0;
+    size_t hole = 0;
     for (size_t at = 0; at < sink_->size() && pages.Length() < most; at += kPageBytes) {
       // A hole that is read would become memory.
-      const bool is_hole = lseek(fd, static_cast<off_t>(at), SEEK_DATA) != static_cast<off_t>(at);
-      const uint8_t* expected = is_hole ? zeroes.data() : ram.get() + at;
+      if (at >= hole) {
+        const off_t next = lseek(fd, static_cast<off_t>(at), SEEK_DATA);
+        data = next < 0 ? sink_->size() : static_cast<size_t>(next);
+        hole = next < 0 ? sink_->size() : static_cast<size_t>(lseek(fd, next, SEEK_HOLE));
+      }
+      if (at < data && !sink_->has(at / kPageBytes)) continue;
+      const uint8_t* expected = at < data ? zeroes.data() : ram.get() + at;
       if (std::memcmp(expected, sink_->image() + at, kPageBytes) == 0) continue;
       pages.Set(pages.Length(), static_cast<double>(at / kPageBytes));
     }

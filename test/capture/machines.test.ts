@@ -1,0 +1,57 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { testing } from '../native/testing.js';
+import { makeNetwork, Subject, type SubjectOptions } from './subject.js';
+
+const guestTest = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
+const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
+
+test.before(() => {
+  makeNetwork();
+});
+
+const CAPTURES = 30n;
+
+const VARIANTS: readonly SubjectOptions[] = [
+  { machine: 'q35', vcpus: 2, disks: 2, vifs: 2 },
+  { machine: 'q35', memoryMib: 3072 }, // memory below and above 4 GiB, which QEMU maps once
+  { machine: 'pc' },
+  { machine: 'microvm', vcpus: 2 },
+  { machine: 'q35', virtio: 'modern' },
+];
+
+/** The installed QEMU, and those that hack/qemu-versions fetched. */
+function qemus(): (string | undefined)[] {
+  const folder = join(process.cwd(), '.cache/qemu');
+  const fetched = existsSync(folder) ? readdirSync(folder) : [];
+  return [undefined, ...fetched.map((version) => join(folder, version, 'qemu-system-x86_64'))];
+}
+
+for (const qemu of qemus()) {
+  for (const variant of VARIANTS) {
+    const name = `${JSON.stringify(variant)} on ${qemu === undefined ? 'the installed QEMU' : qemu.split('/').at(-2)}`;
+    guestTest(`${CAPTURES} checkpoints are the memory of ${name}${missing}`, async (t) => {
+      const subject = await Subject.boot({ ...variant, qemu });
+      t.teardown(() => subject.close());
+      const image = new testing.CheckpointImage(subject.config.memoryBytes);
+      const capture = subject.capture(image);
+      t.teardown(() => capture.close());
+      await capture.attach();
+      await subject.run('(while :; do seq 40000 >/dev/shm/x; done) >/dev/null 2>&1 &');
+      await capture.copyRound();
+      for (let epoch = 1n; epoch <= CAPTURES; epoch++) {
+        const { wasRunning, dirtyPages } = await capture.capture(epoch, 'after-ack');
+        t.deepEqual(image.differingPages(subject.ramFd, 8), [], `epoch ${epoch}, ${dirtyPages} pages`);
+        t.true(wasRunning);
+        t.true((await capture.resume()).resumed);
+      }
+      const { machineState, devices, ordered } = image.received();
+      t.is(machineState.subarray(0, 4).toString(), 'QEVM');
+      t.is(devices.length, subject.devices.length);
+      t.true(ordered);
+      t.regex(await subject.run('echo alive'), /alive/);
+    });
+  }
+}
