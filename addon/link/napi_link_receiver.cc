@@ -42,6 +42,12 @@ Napi::Value taken(Napi::Env env, const EpochState& state) {
   return result;
 }
 
+Napi::Promise resolved(Napi::Env env, Napi::Value value) {
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  deferred.Resolve(value);
+  return deferred.Promise();
+}
+
 uint64_t staging_option(const Napi::Object& options, uint64_t ram_bytes) {
   if (options.Get("stagingBytes").IsUndefined()) return ram_bytes + kStagingBesidePages;
   return static_cast<uint64_t>(integer_option(options, "stagingBytes", 1, kMaxSafeInteger));
@@ -106,18 +112,24 @@ class LinkReceiverObject : public Napi::ObjectWrap<LinkReceiverObject> {
     });
   }
 
+  // The thread pool may be busy and a takeover has no time: where there is nothing to wait for, it is not asked.
   Napi::Value stop_granting(const Napi::CallbackInfo& info) {
-    const bool peer_is_gone = info[0].ToBoolean().Value();
     const BootClock::time_point over = link_->stop_granting();
-    return PromiseJob::run(info.Env(), [peer_is_gone, over] {
-      if (!peer_is_gone) sleep_until(over);
-    });
+    if (info[0].ToBoolean().Value() || BootClock::now() >= over) return resolved(info.Env(), info.Env().Undefined());
+    return PromiseJob::run(info.Env(), [over] { sleep_until(over); });
   }
 
+  // Waits here: nothing can go on before the reading thread has come to its end, which is near.
   Napi::Value take(const Napi::CallbackInfo& info) {
-    return PromiseJob::run(
-        info.Env(), [link = link_] { link->stop_reading(); },
-        [link = link_](Napi::Env env) { return taken(env, link->committed()); });
+    const Napi::Env env = info.Env();
+    link_->stop_reading();
+    try {
+      return resolved(env, taken(env, link_->committed()));
+    } catch (const Error& error) {
+      const auto deferred = Napi::Promise::Deferred::New(env);
+      deferred.Reject(to_napi_error(env, error).Value());
+      return deferred.Promise();
+    }
   }
 
   Napi::Value stats(const Napi::CallbackInfo& info) {
