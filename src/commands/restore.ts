@@ -7,6 +7,7 @@ import { ControlServer, type ControlHandlers } from '../host/control-server.js';
 import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
 import type { DomainConfig } from '../model/domain-config.js';
 import { addon } from '../native/addon.js';
+import type { LinkReceiver } from '../native/link.js';
 import { controlHandlers, openHouse, type DomainHouse } from './device-model.js';
 import type { Domain } from './device-model/domain.js';
 import { openDomainLog } from './device-model/domain-log.js';
@@ -17,6 +18,7 @@ import { KemaridChannel, type LinkFds } from './restore/kemarid-channel.js';
 import { DESCRIPTORS_FD, ORDERS_FD, type StandByOrder } from './restore/orders.js';
 import { peerHands } from './restore/peer-hands.js';
 import { Standby } from './restore/standby.js';
+import { becomeOrdinary, becomeUrgent } from './restore/urgency.js';
 
 export interface RestoreOptions {
   readonly root: string;
@@ -40,6 +42,7 @@ export async function runRestore(options: RestoreOptions): Promise<number> {
   const logger = openDomainLog(startup.config.name, options.domid);
   process.title = `xc_kemari_restore ${startup.config.name}`;
   setOomScore(OOM_SCORE_STANDBY, logger);
+  becomeUrgent(logger);
   logger.info({ event: 'start', config: startup.config, pid: process.pid }, 'xc_kemari_restore starts');
   let released = false;
   const release = (): void => {
@@ -90,8 +93,7 @@ class Restore {
         run.prepareStandby({ ramFd, geometries: offer.diskGeometry }),
       );
       checkMachine(offer, await machine.describe());
-      this.#startup.ready();
-      return await this.#standBy(house.domain, ramFd, await channel.links());
+      return await this.#standBy(house.domain, ramFd, channel);
     } finally {
       // Of no effect where it has ended already.
       await house.domain.request('destroy').catch(() => undefined);
@@ -104,8 +106,8 @@ class Restore {
     closeSync(ramFd);
   }
 
-  async #standBy(domain: Domain, ramFd: number, fds: LinkFds): Promise<{ readonly failed: boolean }> {
-    const { offer, key, token } = this.#order;
+  async #standBy(domain: Domain, ramFd: number, channel: KemaridChannel): Promise<{ readonly failed: boolean }> {
+    const { offer } = this.#order;
     const { config } = this.#startup;
     const ended = new AbortController();
     void domain.ended.then(() => {
@@ -127,12 +129,6 @@ class Restore {
         },
       },
     });
-    const link = new addon.LinkReceiver({
-      ...{ ...fds, ramFd, key: key === null ? undefined : Buffer.from(key, 'hex'), token: Buffer.from(token, 'hex') },
-      deviceCount: config.disks.length + config.vifs.length,
-      ...{ leaseMs: offer.leaseMs, takeoverTimeoutMs: offer.takeoverTimeoutMs, onEvent: standby.onLink },
-    });
-    standby.attach(link);
     this.#options.onHangup(() => {
       standby.sighup();
     });
@@ -149,15 +145,32 @@ class Restore {
     const server = await ControlServer.listen(controlSocket, switchedHandlers(domain, standby));
     try {
       if (this.#options.terminate.aborted) terminate();
+      this.#startup.ready();
+      // An order to end may come before the primary does.
+      const fds = await Promise.race([channel.links(), standby.outcome.then(() => undefined)]);
+      if (fds === undefined) return { failed: false };
+      const link = this.#openLink(standby, ramFd, fds);
       const outcome = await standby.outcome;
       // What was said last still goes out.
       const closed = link.close();
-      if (outcome === 'running') this.#becomeDeviceModel(config);
+      if (outcome === 'running') this.#becomeDeviceModel(domain, config);
       await closed;
       return outcome === 'running' ? await domain.ended : { failed: false };
     } finally {
       await server.close();
     }
+  }
+
+  #openLink(standby: Standby, ramFd: number, fds: LinkFds): LinkReceiver {
+    const { offer, key, token } = this.#order;
+    const { config } = this.#startup;
+    const link = new addon.LinkReceiver({
+      ...{ ...fds, ramFd, key: key === null ? undefined : Buffer.from(key, 'hex'), token: Buffer.from(token, 'hex') },
+      deviceCount: config.disks.length + config.vifs.length,
+      ...{ leaseMs: offer.leaseMs, takeoverTimeoutMs: offer.takeoverTimeoutMs, onEvent: standby.onLink },
+    });
+    standby.attach(link);
+    return link;
   }
 
   #engineOptions(): StandbyOptions {
@@ -168,9 +181,11 @@ class Restore {
     };
   }
 
-  #becomeDeviceModel(config: DomainConfig): void {
+  #becomeDeviceModel(domain: Domain, config: DomainConfig): void {
     process.title = `kemari-dm ${config.name}`;
     setOomScore(0, this.#logger);
+    const { machinePid } = domain;
+    becomeOrdinary(machinePid === undefined ? [process.pid] : [process.pid, machinePid], this.#logger);
     try {
       new Ownership(this.#startup.registry.host).tookOver(config, this.#order.offer.generation + 1);
     } catch (error) {
