@@ -13,6 +13,7 @@ import {
   type ProtectionOptions,
   type SyncPolicy,
 } from '../model/protection.js';
+import { hostAddress } from './addresses.js';
 import type { Interrupt } from './interrupt.js';
 import { printResult, usageError } from './output.js';
 import { eventText, statusText, copyText } from './protection-text.js';
@@ -132,7 +133,16 @@ async function runMigrate(argv: MigrateArguments, interrupt: Interrupt): Promise
   const { root, json, domain, host, detach, key, plain } = argv;
   const line = new StatusLine(process.stderr);
   const onEvent = json ? printEvent : showEvent(line);
-  const options = { host, protection: protectionOptions(argv), key, plain, detach, onEvent, signal: interrupt.take() };
+  const address = hostAddress(host);
+  const options = {
+    address,
+    protection: protectionOptions(argv),
+    key,
+    plain,
+    detach,
+    onEvent,
+    signal: interrupt.take(),
+  };
   const done = await migrate(resolveRoot(root), domain, options).finally(() => {
     line.end();
   });

@@ -3,12 +3,12 @@ import type { ProtectionEnd, ProtectionEvent } from '../host/contract.js';
 import { request, watch } from '../host/control-client.js';
 import type { ProtectionOptions } from '../model/protection.js';
 import { openHost, targetOf, type DomainReference } from './context.js';
-import { parsePeerAddress } from './peer-address.js';
+import type { PeerAddress } from '../wire/contract.js';
 import { keyPath } from './security.js';
 
 export interface MigrateOptions {
-  /** HOST[:PORT] of the standby's kemarid. */
-  readonly host: string;
+  /** Where the standby's kemarid listens. */
+  readonly address: PeerAddress;
   readonly protection: ProtectionOptions;
   readonly key: string | undefined;
   /** No encryption, and nobody proves who it is. */
@@ -31,10 +31,10 @@ export interface MigrateReport extends DomainReference {
 /**
  * Protects a domain on another host, or moves it there, and watches that.
  *
- * Errors: `KEMARI_USAGE`; those of `find`, of `watch`, of the handshake.
+ * Errors: those of `find`, of `watch`, of the handshake.
  */
 export async function migrate(root: string, nameOrDomid: string, options: MigrateOptions): Promise<MigrateReport> {
-  const { host, port } = parsePeerAddress(options.host);
+  const { host, port } = options.address;
   const keyFile = options.plain ? null : resolve(keyPath(options.key));
   const domain = await openHost(root).find(nameOrDomid);
   const reference = { domid: domain.domid, name: domain.name };

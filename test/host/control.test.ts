@@ -3,7 +3,7 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { KemariError } from '../../src/base/errors.js';
-import { request } from '../../src/host/control-client.js';
+import { request, watch } from '../../src/host/control-client.js';
 import { CONNECTION_LIMIT, ControlServer, PENDING_LIMIT, type ControlHandlers } from '../../src/host/control-server.js';
 import { LINE_LIMIT_BYTES } from '../../src/base/json-lines.js';
 import { temporaryHost } from './testing.js';
@@ -141,4 +141,42 @@ test('a kemari-dm that hangs up, or answers nonsense, is an error', async (t) =>
   for (answer of ['nonsense\n', '{}\n', 'null\n', '{"id":2,"result":null}\n', '{"id":1,"error":{"code":"x"}}\n']) {
     await t.throwsAsync(request(target, { verb: 'pause' }), { code: 'KEMARI_PROTOCOL' }, answer);
   }
+});
+
+test('what is watched is told event by event, until the reply', async (t) => {
+  const { target } = await serve(t, {
+    'protection-events': (_, watcher) => {
+      for (const text of ['one', 'two']) watcher.emit({ atMs: 1, type: 'connecting', text });
+      return { outcome: 'ended', text: 'over' };
+    },
+  });
+  const seen: unknown[] = [];
+  const forever = new AbortController().signal;
+  const end = await watch(target, { verb: 'protection-events' }, (event) => seen.push(event), forever);
+  t.deepEqual<unknown, unknown>(end, { outcome: 'ended', text: 'over' });
+  t.like(seen, [{ text: 'one' }, { text: 'two' }]);
+});
+
+test('who stops watching is heard of, and gets no reply', async (t) => {
+  let left: () => void = () => undefined;
+  const hasLeft = new Promise<void>((resolve) => (left = resolve));
+  const { target } = await serve(t, {
+    'protection-events': async (_, watcher) => {
+      watcher.emit({ atMs: 1, type: 'connecting', text: 'one' });
+      await once(watcher.signal, 'abort');
+      left();
+      return { outcome: 'ended', text: 'over' };
+    },
+  });
+  const leave = new AbortController();
+  const watching = watch(
+    target,
+    { verb: 'protection-events' },
+    () => {
+      leave.abort();
+    },
+    leave.signal,
+  );
+  t.is(await watching, undefined);
+  await hasLeft;
 });

@@ -63,7 +63,13 @@ async function end(): Promise<void> {
 
 const never = new Promise<never>(() => undefined);
 const handlers: ControlHandlers = {
-  protect: () => ({ outcome: 'ended', text: 'played' }),
+  protect: ({ request: { host, port } }, watcher) => {
+    const atMs = Date.now();
+    watcher.emit({ atMs, type: 'connecting', text: `asking ${host}:${port} to stand by` });
+    if (host !== 'stays') return { outcome: 'ended', text: 'played' };
+    watcher.emit({ atMs, type: 'state', state: 'protected' });
+    return never;
+  },
   'protection-events': () => ({ outcome: 'ended', text: 'played' }),
   unprotect: () => null,
   switchover: () => null,
