@@ -36,7 +36,7 @@ export interface PrimaryCore {
 }
 
 export interface PrimaryOptions {
-  /** `move`: the first epoch is the last, the guest goes on over there. */
+  /** `move`: once the first epoch is acknowledged the guest goes on over there. */
   readonly purpose: 'protect' | 'move';
   readonly policy: SyncPolicy;
   /** What to do when the standby is silent: hold all output, or go on unprotected. */

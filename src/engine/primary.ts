@@ -75,13 +75,8 @@ function start(options: PrimaryOptions, paused: boolean): PrimaryStep {
 function copying(state: PrimaryState & { phase: 'copying' }, input: PrimaryInput, nowMs: number): PrimaryStep {
   const { options, paused } = state;
   switch (input.type) {
-    case 'copied': {
-      const core = firstEpoch(options, paused, nowMs);
-      const closeGate = { do: 'close-gate' } as const;
-      if (options.purpose === 'protect') return capture(core, nowMs, closeGate);
-      const { state: handingOver, effects } = lastCapture(core, nowMs);
-      return to(handingOver, closeGate, ...effects);
-    }
+    case 'copied':
+      return capture(firstEpoch(options, paused, nowMs), nowMs, { do: 'close-gate' });
     case 'guest': {
       if (paused === (input.wanted === 'paused')) return to(state);
       return to({ ...state, paused: !paused }, { do: paused ? 'resume-guest' : 'pause-guest' });
@@ -164,7 +159,8 @@ function whileProtected(core: PrimaryCore, input: PrimaryInput, nowMs: number): 
       return proceed(noteCaptured(core, input, nowMs), nowMs);
     case 'acked': {
       const step = acknowledged(state, input, nowMs);
-      return step.state.phase === 'protected' ? proceed(step.state.core, nowMs, ...step.effects) : step;
+      if (step.state.phase !== 'protected') return step;
+      return core.options.purpose === 'move' ? moveOn(step, nowMs) : proceed(step.state.core, nowMs, ...step.effects);
     }
     case 'guest': {
       const steered = steerGuest(core, input.wanted);
@@ -192,6 +188,17 @@ function whileProtected(core: PrimaryCore, input: PrimaryInput, nowMs: number): 
     default:
       return to(state);
   }
+}
+
+/**
+ * A guest that is only to be moved: the standby has an epoch, and with it all that was copied before, so that the last one
+ * is small and the guest stands still for no longer than that takes.
+ */
+function moveOn({ state, effects }: PrimaryStep, nowMs: number): PrimaryStep {
+  assert(state.phase === 'protected', 'a guest is moved once an epoch was acknowledged');
+  if (state.core.paused) return proceed(state.core, nowMs, ...effects);
+  const step = operator(state.core, 'switchover', nowMs);
+  return to(step.state, ...effects, ...step.effects);
 }
 
 function operator(

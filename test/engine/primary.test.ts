@@ -40,6 +40,8 @@ const strict: PrimaryInput = {
   paused: false,
 };
 const move: PrimaryInput = { type: 'start', options: { ...options, purpose: 'move' }, paused: false };
+const pause: PrimaryInput = { type: 'guest', wanted: 'paused' };
+const unpause: PrimaryInput = { type: 'guest', wanted: 'running' };
 const lost: PrimaryInput = { type: 'link-lost', reason: 'cut' };
 const protectedUpTo1 = play([start, copied, captured(1n, 0n), acked(1n)]).state;
 
@@ -211,18 +213,21 @@ test('a standby that wants the guest is handed it', (t) => {
   t.deepEqual(last, [{ do: 'capture', epoch: 2n, resume: 'never' }]);
 });
 
-test('a guest that is moved stops once: its first epoch is its last', (t) => {
+test('a guest that is moved is handed over once the standby has all that was copied', (t) => {
   const { effects, state } = play([
-    ...[move, copied, captured(1n, 0n), acked(1n), { type: 'drained' } as const],
+    ...[move, copied, captured(1n, 0n), acked(1n), captured(2n, 0n), acked(2n), { type: 'drained' } as const],
     { type: 'peer-says', word: 'taken' },
   ]);
-  t.deepEqual(effects[1], [{ do: 'close-gate' }, { do: 'capture', epoch: 1n, resume: 'never' }]);
-  t.deepEqual(doing(effects[3]!), ['drain']);
+  t.deepEqual(effects[1], [{ do: 'close-gate' }, { do: 'capture', epoch: 1n, resume: 'at-once' }]);
+  t.deepEqual(effects[3]![1], { do: 'capture', epoch: 2n, resume: 'never' });
+  t.deepEqual(doing(effects[5]!), ['drain']);
   t.is(state.phase, 'handed-over');
 });
 
-const pause: PrimaryInput = { type: 'guest', wanted: 'paused' };
-const unpause: PrimaryInput = { type: 'guest', wanted: 'running' };
+test('a guest that is moved while it is paused stays, held and synchronized, until it goes on', (t) => {
+  const { effects } = play([move, copied, pause, captured(1n, 0n), acked(1n), unpause, { type: 'timer' }]);
+  t.false(effects.flat().some((effect) => effect.do === 'capture' && effect.resume === 'never'));
+});
 
 test('nothing of protection lets a paused guest go on', (t) => {
   const { effects } = play([pause, held(5n), captured(2n, 5n), acked(2n), unpause], protectedUpTo1, 10);
