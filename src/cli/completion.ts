@@ -14,6 +14,8 @@ const DOMAIN_VERBS = [
   'shutdown',
   'reboot',
   'destroy',
+  'takeover',
+  'disarm',
   'log',
   'migrate',
   'unprotect',

@@ -6,6 +6,7 @@ import { packageVersion } from './version.js';
 import { addProtection } from './protection-verbs.js';
 import { EXIT_OK, printError, usageError } from './output.js';
 import { addDrill } from './drill-verb.js';
+import { addStandby } from './standby-verbs.js';
 import { addCreate, addEnding, addLooking, addSteering, type GlobalArguments } from './verbs.js';
 
 const HELP_WIDTH = 100;
@@ -41,6 +42,7 @@ function buildProgram(argv: readonly string[], interrupt: Interrupt): Argv<Globa
   program = addLooking(program, interrupt);
   program = addSteering(program);
   program = addProtection(program, interrupt);
+  program = addStandby(program);
   program = addEnding(program);
   return addDrill(program, interrupt);
 }

@@ -40,15 +40,20 @@ export function addCreate(program: Program, interrupt: Interrupt): Program {
       yargs
         .positional('file', { type: 'string', demandOption: true, describe: "Domain file: TOML with xl.cfg's keys" })
         .option('paused', { alias: 'p', type: 'boolean', default: false, describe: 'Leave the guest paused' })
+        .option('claim', {
+          type: 'boolean',
+          default: false,
+          describe: 'You answer for it that no other host runs the domain, whatever is recorded',
+        })
         .option('console', { alias: 'c', type: 'boolean', default: false, describe: 'Connect to its console' })
         .example('$0 create web.toml', 'Start the guest that web.toml describes')
         .example('$0 create -c web.toml', 'The same, and watch it boot (Ctrl-] leaves)'),
-    async ({ root, json, file, paused, console }) => {
+    async ({ root, json, file, paused, claim, console }) => {
       const progress = new Progress();
       const onProgress = (text: string): void => {
         progress.step(text);
       };
-      const options = { paused, onProgress, signal: interrupt.take() };
+      const options = { paused, claim, onProgress, signal: interrupt.take() };
       const made = await create(resolveRoot(root), file, options).finally(() => {
         progress.end();
       });

@@ -7,6 +7,7 @@ import type { DomainConfig } from '../model/domain-config.js';
 import { checkDomainFiles } from '../host/domain-files.js';
 import { launchDeviceModel } from '../host/launch.js';
 import { openHost, type DomainReference } from './context.js';
+import { Ownership } from './ownership.js';
 
 /** The program of a domain's kemari-dm; KEMARI_DM names another, for tests. */
 const DEVICE_MODEL_PROGRAM = fileURLToPath(new URL('../cli/kemari-dm.js', import.meta.url));
@@ -14,6 +15,8 @@ const DEVICE_MODEL_PROGRAM = fileURLToPath(new URL('../cli/kemari-dm.js', import
 export interface CreateOptions {
   /** Start with the guest's CPUs stopped. */
   readonly paused: boolean;
+  /** The operator answers for it that no other host runs the domain, whatever is recorded. */
+  readonly claim: boolean;
   readonly onProgress: (text: string) => void;
   /** Ends the creation; what was made is taken down. */
   readonly signal: AbortSignal;
@@ -22,15 +25,18 @@ export interface CreateOptions {
 /**
  * Starts a domain from its file and waits until its guest runs.
  *
- * Errors: `KEMARI_CONFIG_UNREADABLE`, those of `parseDomainFile`, `checkDomainFiles`, `Registry.register` and
- * `launchDeviceModel`; nothing is left of the domain then.
+ * Errors: `KEMARI_CONFIG_UNREADABLE`, those of `parseDomainFile`, `checkDomainFiles`, `Ownership.check`, `Registry.register`
+ * and `launchDeviceModel`; nothing is left of the domain then.
  */
 export async function create(root: string, file: string, options: CreateOptions): Promise<DomainReference> {
   const config = readDomainFile(file);
   checkDomainFiles(config, basename(file));
   const registry = openHost(root);
+  const ownership = new Ownership(registry.host);
+  if (!options.claim) ownership.check(config);
   options.onProgress('finding a place for the domain');
   const domain = await registry.register(config);
+  if (options.claim) ownership.claim(config);
   const program = process.env['KEMARI_DM'] ?? DEVICE_MODEL_PROGRAM;
   options.onProgress('starting kemari-dm');
   const flags = options.paused ? ['--paused'] : [];

@@ -12,6 +12,7 @@ import type { DomainOptions } from './device-model/domain-options.js';
 import { ConsoleLog, openDomainLog } from './device-model/domain-log.js';
 import { StandbyFinder } from './device-model/standby-finder.js';
 import { closeStrayFds } from './device-model/stray-fds.js';
+import { Ownership } from './ownership.js';
 
 export interface DeviceModelOptions {
   readonly root: string;
@@ -68,11 +69,21 @@ async function live(
     startup.progress('starting the machine');
     await domain.start();
     startup.ready();
-    return await domain.ended;
+    return noteEnd(startup, logger, await domain.ended);
   } finally {
     await house.close();
     await server.close();
   }
+}
+
+/** What is remembered of a domain across reboots is forgotten when it ended in order. */
+export function noteEnd(startup: Startup, logger: Logger, end: { readonly failed: boolean }): typeof end {
+  try {
+    if (!end.failed) new Ownership(startup.registry.host).ended(startup.config);
+  } catch (error) {
+    logger.error({ event: 'ownership', err: error }, messageOf(error));
+  }
+  return end;
 }
 
 /** A domain with its console, as its process has it. */

@@ -89,6 +89,12 @@ export class Ownership {
     removeOwnership(this.#host, config.uuid);
   }
 
+  /** A domain that ran here unprotected has ended in order. What is said of another side stays. */
+  ended(config: DomainConfig): void {
+    const record = readOwnership(this.#host, config.uuid);
+    if (record?.role === 'owner' && record.peer === undefined) this.release(config);
+  }
+
   #own(config: DomainConfig, generation: number, peer: OwnershipPeer | undefined): void {
     const { uuid, name } = config;
     writeOwnership(this.#host, { uuid, name, generation, role: 'owner', ...(peer === undefined ? {} : { peer }) });

@@ -8,7 +8,7 @@ import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
 import type { DomainConfig } from '../model/domain-config.js';
 import { addon } from '../native/addon.js';
 import type { LinkReceiver } from '../native/link.js';
-import { controlHandlers, openHouse, type DomainHouse } from './device-model.js';
+import { controlHandlers, noteEnd, openHouse, type DomainHouse } from './device-model.js';
 import type { Domain } from './device-model/domain.js';
 import { openDomainLog } from './device-model/domain-log.js';
 import { closeStrayFds } from './device-model/stray-fds.js';
@@ -155,7 +155,7 @@ class Restore {
       const closed = link.close();
       if (outcome === 'running') this.#becomeDeviceModel(domain, config);
       await closed;
-      return outcome === 'running' ? await domain.ended : { failed: false };
+      return outcome === 'running' ? noteEnd(this.#startup, this.#logger, await domain.ended) : { failed: false };
     } finally {
       await server.close();
     }
