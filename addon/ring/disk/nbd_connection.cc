@@ -66,7 +66,7 @@ void NbdConnection::connect(const std::string& uri, std::chrono::milliseconds ti
 
 bool NbdConnection::answers(std::chrono::milliseconds timeout) {
   std::vector<uint8_t> block(geometry_.logical_block_bytes);
-  const int64_t cookie = ::nbd_aio_pread(handle_, block.data(), block.size(), 0, NBD_NULL_COMPLETION, 0);
+  const int64_t cookie = ::nbd_aio_pread(handle_, block.data(), block.size(), 0, nbd_completion_callback{}, 0);
   if (cookie < 0) return false;
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   for (;;) {

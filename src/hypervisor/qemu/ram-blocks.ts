@@ -10,6 +10,11 @@ export interface RamBlock {
 /** The name of our memory backend; microvm's and the PCs' own (without a backend) end in ".ram". */
 const GUEST_RAM_BLOCK = 'ram';
 
+/*
+ * The firmware is read-only, but for microvm's (hw/i386/microvm.c), which its own firmware writes to as it boots and nothing
+ * afterwards: a takeover has the file's bytes there, and a reboot makes them anew.
+ */
+
 /**
  * What no guest can write and what QEMU makes of its arguments and its version: ACPI tables, which it makes anew for every
  * boot, and the place of PC option ROMs.

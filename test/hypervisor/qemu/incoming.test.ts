@@ -11,9 +11,9 @@ const TIMEOUT_MS = 20_000;
 
 interface Bench {
   /** A machine without devices. */
-  start(machine: 'q35' | 'pc', incoming: boolean, vcpus?: number): Promise<Machine>;
+  readonly start: (machine: 'q35' | 'pc', incoming: boolean, vcpus?: number) => Promise<Machine>;
   /** What a capture writes of it. */
-  save(machine: Machine): Promise<Buffer>;
+  readonly save: (machine: Machine) => Promise<Buffer>;
 }
 
 /** A test body with machines of its own, which are gone afterwards. */
