@@ -68,7 +68,7 @@ void LeaseGranter::heard(uint64_t renewal) {
     // Held while the answer goes out: once stop_granting() has returned, nothing is granted.
     const std::lock_guard lock(mutex_);
     if (granting_) {
-      granted_until_ = heard_at_ + options_.lease;
+      granted_until_ = heard_at_ + options_.lease + options_.lease / kDriftShare;
       connection_.post(lease_message(RecordType::kAnswer, renewal));
     }
   }

@@ -39,6 +39,9 @@ class LeaseGranter {
   BootClock::time_point stop_granting();
 
  private:
+  // Two hosts' clocks do not run alike: one part in this many is far more than they may differ.
+  static constexpr int kDriftShare = 128;
+
   void run();
   void grant();
   void heard(uint64_t renewal);

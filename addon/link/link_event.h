@@ -22,7 +22,8 @@ struct LinkEvent {
   std::string text{};  // kWord, kLost
 };
 
-// Called from the link's threads; must not block.
-using LinkListener = std::function<void(LinkEvent)>;
+// Called from the link's threads; must not block. False: too much waits to be heard already, and the event is dropped;
+// a peer that says more than this side can hear loses the link. kLost is never dropped.
+using LinkListener = std::function<bool(LinkEvent)>;
 
 }  // namespace kemari

@@ -80,12 +80,17 @@ void LinkReceiver::start_posting() {
   unsaid_.clear();
 }
 
+void LinkReceiver::tell(LinkEvent event) {
+  if (options_.on_event(std::move(event))) return;
+  fail("KEMARI_LINK_PROTOCOL", "the peer says more than this side can hear");
+}
+
 void LinkReceiver::take_word(const Record& record) {
   if (staging_.is_in_epoch() || record.header.epoch != 0) {
     fail("KEMARI_LINK_PROTOCOL", "the peer broke the protocol: WORD came within an epoch");
   }
   WordMessage message = read_word(record.payload, true);
-  options_.on_event({.type = LinkEvent::Type::kWord, .word = message.word, .text = std::move(message.text)});
+  tell({.type = LinkEvent::Type::kWord, .word = message.word, .text = std::move(message.text)});
 }
 
 void LinkReceiver::take_part(const Record& record) {
@@ -96,14 +101,16 @@ void LinkReceiver::take_part(const Record& record) {
   if (!committed) return;
   // Told before it is applied: the ack is on its way meanwhile. Nothing can keep apply() from coming to its end.
   committed_epoch_ = committed->epoch;
-  options_.on_event({.type = LinkEvent::Type::kCommitted,
-                     .epoch = committed->epoch,
-                     .pages = committed->pages,
-                     .bytes = committed->bytes});
+  const LinkEvent event{.type = LinkEvent::Type::kCommitted,
+                        .epoch = committed->epoch,
+                        .pages = committed->pages,
+                        .bytes = committed->bytes};
+  const bool heard = options_.on_event(event);
   const LinkClock::time_point start = LinkClock::now();
   staging_.apply();
   apply_time_ = LinkClock::now() - start;
   staged_bytes_ = 0;
+  if (!heard) fail("KEMARI_LINK_PROTOCOL", "the peer sends epochs faster than this side can hear of them");
 }
 
 void LinkReceiver::post(RecordType type, uint64_t epoch, std::span<const uint8_t> payload) {

@@ -71,6 +71,7 @@ class LinkReceiver {
   static constexpr size_t kMaxUnsaid = 16;
 
   void read_stream();
+  void tell(LinkEvent event);
   void start_posting();
   void take_word(const Record& record);
   void take_part(const Record& record);

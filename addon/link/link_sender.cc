@@ -79,11 +79,16 @@ void LinkSender::read_records() {
   while (const std::optional<Record> record = reader.next()) take_record(*record);
 }
 
+void LinkSender::tell(LinkEvent event) {
+  if (options_.on_event(std::move(event))) return;
+  fail("KEMARI_LINK_PROTOCOL", "the standby says more than this side can hear");
+}
+
 void LinkSender::take_record(const Record& record) {
   const auto& [header, payload] = record;
   if (header.type == static_cast<uint16_t>(RecordType::kWord) && header.epoch == 0) {
     WordMessage message = read_word(payload, false);
-    return options_.on_event({.type = LinkEvent::Type::kWord, .word = message.word, .text = std::move(message.text)});
+    return tell({.type = LinkEvent::Type::kWord, .word = message.word, .text = std::move(message.text)});
   }
   if (header.type != static_cast<uint16_t>(RecordType::kAck) || !payload.empty()) {
     fail("KEMARI_LINK_PROTOCOL", "the standby broke the protocol: it sent " + name_of(header.type));
@@ -95,7 +100,7 @@ void LinkSender::take_record(const Record& record) {
   }
   acked_epoch_ = header.epoch;
   ack_times_.acked(header.epoch);
-  options_.on_event({.type = LinkEvent::Type::kAcked, .epoch = header.epoch});
+  tell({.type = LinkEvent::Type::kAcked, .epoch = header.epoch});
 }
 
 void LinkSender::encode_stream() {

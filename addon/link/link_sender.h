@@ -75,6 +75,7 @@ class LinkSender : public CheckpointSink {
   void read_stream();
   void read_records();
   void take_record(const Record& record);
+  void tell(LinkEvent event);
   void encode_stream();
   bool encode_item(SendItem item);
   bool pass_on(Parcel* parcel);

@@ -11,7 +11,7 @@ namespace kemari {
 
 namespace {
 
-constexpr size_t kMaxQueuedEvents = 0;  // no limit: acks and epochs limit each other, words come seldom
+constexpr size_t kMaxQueuedEvents = 0;  // emit() has a limit of its own, which lets the last event through
 constexpr int64_t kDefaultConnectTimeoutMs = 5000;
 constexpr int64_t kMaxTimeMs = 3'600'000;
 
@@ -77,26 +77,31 @@ LinkEventChannel::LinkEventChannel(Napi::Env env, Napi::Function listener)
     : function_(Napi::ThreadSafeFunction::New(env, listener, "kemari link events", kMaxQueuedEvents, 1)) {}
 
 LinkListener LinkEventChannel::sink(std::shared_ptr<LinkEventChannel> channel) {
-  return [channel = std::move(channel)](LinkEvent event) { channel->emit(std::move(event)); };
+  return [channel = std::move(channel)](LinkEvent event) { return channel->emit(std::move(event)); };
 }
 
-void LinkEventChannel::emit(LinkEvent event) {
+bool LinkEventChannel::emit(LinkEvent event) {
   const std::lock_guard lock(mutex_);
-  if (!open_) return;
-  auto* passed = new LinkEvent(std::move(event));
+  if (!state_->open) return true;
+  if (state_->waiting >= kMaxWaiting && event.type != LinkEvent::Type::kLost) return false;
+  auto* passed = new Waiting{state_, std::move(event)};
+  state_->waiting++;
   const napi_status status =
-      function_.NonBlockingCall(passed, [](Napi::Env env, Napi::Function listener, LinkEvent* raw) {
-        const std::unique_ptr<LinkEvent> owned(raw);
+      function_.NonBlockingCall(passed, [](Napi::Env env, Napi::Function listener, Waiting* raw) {
+        const std::unique_ptr<Waiting> owned(raw);
+        owned->state->waiting--;
+        if (!owned->state->open) return;
         Napi::Object object = Napi::Object::New(env);
-        describe(*owned, object);
+        describe(owned->event, object);
         listener.Call({object});
       });
   if (status != napi_ok) delete passed;  // the environment is going
+  return true;
 }
 
 void LinkEventChannel::close() {
   const std::lock_guard lock(mutex_);
-  if (std::exchange(open_, false)) function_.Release();
+  if (state_->open.exchange(false)) function_.Release();
 }
 
 LinkConnections connections_option(const Napi::Object& options) {

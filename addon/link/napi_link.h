@@ -3,6 +3,8 @@
 
 #include <napi.h>
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -21,17 +23,29 @@ void define_link_receiver(Napi::Env env, Napi::Object exports);
 class LinkEventChannel {
  public:
   LinkEventChannel(Napi::Env env, Napi::Function listener);
-  // Shares the channel; from any thread; after close() the event is dropped.
+  // Shares the channel; from any thread. After close() nothing is delivered any more, whatever was emitted.
   static LinkListener sink(std::shared_ptr<LinkEventChannel> channel);
   // JavaScript thread; idempotent.
   void close();
 
  private:
-  void emit(LinkEvent event);
+  // Far more than a link has on its way when both sides do as they should.
+  static constexpr uint32_t kMaxWaiting = 4096;
+  // Shared with the events that are on their way.
+  struct State {
+    std::atomic<uint32_t> waiting{0};
+    std::atomic<bool> open{true};
+  };
+  struct Waiting {
+    std::shared_ptr<State> state;
+    LinkEvent event;
+  };
 
+  bool emit(LinkEvent event);
+
+  std::shared_ptr<State> state_ = std::make_shared<State>();
   Napi::ThreadSafeFunction function_;
-  std::mutex mutex_;
-  bool open_ = true;
+  std::mutex mutex_;  // of closing: events come from other threads
 };
 
 // streamFd, leaseFd (which are closed if anything fails from here on), key, token, leaseMs, connectTimeoutMs.

@@ -208,6 +208,17 @@ test('pages sent ahead are applied as they come, and again', async (t) => {
   t.true(isFirstEpoch(stand.ram));
 });
 
+test('a primary that says more than can be heard loses the link, and takes no memory without end', async (t) => {
+  const stand = HostilePrimary.of(t);
+  // This thread is the one that hears: while it sends, it does not.
+  const words = Array.from({ length: 4200 }, () => stand.write.word(1, 'x'.repeat(100)));
+  stand.send(Buffer.concat(words));
+  const lost = await stand.heard.first('lost');
+  t.is(lost.code, 'KEMARI_LINK_PROTOCOL');
+  t.regex(lost.text, /more than this side can hear/);
+  t.true(stand.heard.events.length <= 4096 + 1, `${stand.heard.events.length}`);
+});
+
 test('nothing to take over before the first epoch', async (t) => {
   const stand = HostilePrimary.of(t);
   await t.throwsAsync(stand.receiver.take(), { code: 'KEMARI_NO_EPOCH' });
