@@ -86,9 +86,18 @@ void Capture::take_messages() {
 
 // --- pages ----------------------------------------------------------------------------------------------------------
 
-// Adds to owed_ what was written since the last time; the first time, all that is no hole.
-void Capture::collect() {
+// Adds to owed_ what QEMU wrote since the last time.
+void Capture::collect_theirs() {
   tracker_->collect(found_);
+  if (owed_.empty()) {
+    std::swap(owed_, found_);
+  } else {
+    add_pages(owed_, found_);
+  }
+}
+
+// Adds to owed_ what kemari wrote. After collect_theirs(): the first time, what is owed is all that is no hole.
+void Capture::collect_ours() {
   PageRanges ours;
   {
     // A mark is only sure to be seen, data included, when no ring thread is between landing data and marking it.
@@ -96,17 +105,9 @@ void Capture::collect() {
     for (const auto& device : domain_.devices) parked.push_back(device->park());
     ours = ram_->dirty().take();
   }
-  if (!std::exchange(counting_, true)) {
-    found_.clear();
-    append_data(found_, domain_.ram_file.get(), 0, ram_->size_bytes() / kPageBytes);
-  } else {
-    add_pages(found_, ours);
-  }
-  if (owed_.empty()) {
-    std::swap(owed_, found_);
-  } else {
-    add_pages(owed_, found_);
-  }
+  if (std::exchange(counting_, true)) return add_pages(owed_, ours);
+  owed_.clear();
+  append_data(owed_, domain_.ram_file.get(), 0, ram_->size_bytes() / kPageBytes);
 }
 
 uint64_t Capture::count_dirty() {
@@ -129,7 +130,8 @@ void Capture::copy(Checkpoint& checkpoint) {
 CopyRoundResult Capture::copy_round() {
   require(tracker_ != nullptr, "the capture is not attached");
   require(!held_, "the guest is held by a capture");
-  collect();
+  collect_theirs();
+  collect_ours();
   CopyRoundResult result;
   while (!owed_.empty()) {
     while (!aborted_.load() && domain_.sink->queued_bytes() > CheckpointSink::kMaxQueuedBytes) {
@@ -208,15 +210,17 @@ CaptureResult Capture::capture(uint64_t epoch, ResumePolicy policy, int64_t call
     stop_guest();
     const int64_t stopped_ns = monotonic_ns();
     result_.stop_ns = stopped_ns - triggered_ns_;
-    cut_rings(*checkpoint);
-    const int64_t cut_ns = monotonic_ns();
-    collect();
+    result_.through_sequence = domain_.gate->cut();
+    // Before the rings: their threads have just answered QEMU, and where CPUs are few they are not at rest yet.
+    collect_theirs();
     const int64_t scanned_ns = monotonic_ns();
+    cut_rings(*checkpoint);
+    collect_ours();
     checkpoint->ranges.assign(owed_.begin(), owed_.end());
     copy(*checkpoint);
     const int64_t copied_ns = monotonic_ns();
-    result_.scan_ns = scanned_ns - cut_ns;
-    result_.copy_ns = copied_ns - scanned_ns + cut_ns - stopped_ns;
+    result_.scan_ns = scanned_ns - stopped_ns;
+    result_.copy_ns = copied_ns - scanned_ns;
     // QEMU may be done by now, or it goes on as soon as it is.
     if (policy == ResumePolicy::kAtOnce) state_file_->release();
     wait_for_state();
@@ -271,10 +275,9 @@ void Capture::stop_guest() {
       "stop the guest");
 }
 
-// The gate first: what it counts is then in what the devices say; and they before the pages, so that what they call
-// completed is in those.
+// After the gate: what it counts is then in what the devices say. Before the pages that kemari wrote are taken: what a
+// device calls completed is then in those.
 void Capture::cut_rings(Checkpoint& checkpoint) {
-  result_.through_sequence = domain_.gate->cut();
   checkpoint.devices.resize(domain_.devices.size());
   for (size_t i = 0; i < domain_.devices.size(); i++) checkpoint.devices[i] = domain_.devices[i]->cut();
   if (domain_.console) checkpoint.console = domain_.console->cut();

@@ -97,8 +97,8 @@ class Capture {
 
   void require(bool condition, const char* what) const;
   void prime();
-  void collect();
-  std::unique_ptr<Checkpoint> take_pages(uint64_t most);
+  void collect_theirs();
+  void collect_ours();
   void copy(Checkpoint& checkpoint);
   void stop_guest();
   void cut_rings(Checkpoint& checkpoint);
@@ -120,7 +120,7 @@ class Capture {
   std::unique_ptr<PageTracker> tracker_;
   bool counting_ = false;  // the tracker knows what was sent
   PageRanges owed_;        // found, and not submitted
-  PageRanges found_;       // of one collect(); a member for its memory
+  PageRanges found_;       // of one collect_theirs(); a member for its memory
   Command command_;
   CaptureResult result_;  // of the capture that is held, too
   int64_t triggered_ns_ = 0;

@@ -70,8 +70,8 @@ void VhostUserSession::serve() {
       case VhostUserSocket::Receive::kMessage: {
         const VhostUserMessage message = decode_vhost_user(socket_.header(), socket_.payload(), socket_.fds().size());
         handle(message);
-        spin_until =
-            in_transition() ? std::chrono::steady_clock::now() + kBurstSpin : std::chrono::steady_clock::time_point{};
+        spin_until = more_is_near(message.request) ? std::chrono::steady_clock::now() + kBurstSpin
+                                                   : std::chrono::steady_clock::time_point{};
         break;
       }
       case VhostUserSocket::Receive::kNothingYet:
@@ -87,7 +87,12 @@ void VhostUserSession::serve() {
   }
 }
 
-bool VhostUserSession::in_transition() const {
+// Whether the front-end is in the middle of starting or stopping the device. Once it has stopped the last queue whoever
+// takes a checkpoint wants the device's lock.
+bool VhostUserSession::more_is_near(VhostUserRequest handled) const {
+  const bool any_runs = std::any_of(device_.queues_.begin(), device_.queues_.end(),
+                                    [](const auto& queue) { return queue->state == QueueState::kStarted; });
+  if (handled == VhostUserRequest::VHOST_USER_GET_VRING_BASE && !any_runs) return false;
   return std::any_of(device_.queues_.begin(), device_.queues_.end(),
                      [](const auto& queue) { return queue->addresses.has_value() && !queue->running; });
 }

@@ -44,7 +44,7 @@ class VhostUserSession {
   void set_fd(VhostUserRequest request, const VhostUserVringFd& payload);
   void reply_base(const DeviceQueue& queue);
   void reply_number(VhostUserRequest request, uint64_t value);
-  bool in_transition() const;
+  bool more_is_near(VhostUserRequest handled) const;
 
   DeviceQueue& queue_at(uint32_t index);
   UniqueFd take_fd();

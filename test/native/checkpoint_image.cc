@@ -44,7 +44,7 @@ class ImageSink : public kemari::CheckpointSink {
   }
 
   void submit(std::unique_ptr<Checkpoint> checkpoint) override {
-    {
+    if (!lost.load()) {
       const std::lock_guard lock(mutex_);
       const uint8_t* from = checkpoint->pages.data();
       uint64_t end = 0;
