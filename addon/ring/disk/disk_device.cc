@@ -349,42 +349,6 @@ void DiskDevice::count(const DiskRequest& request) {
   }
 }
 
-// --- cuts ----------------------------------------------------------------------------------------------------------
-
-std::vector<DeviceRequest> DiskDevice::requests_to_cut() {
-  std::vector<DeviceRequest> requests;
-  for (const auto& request : requests_) {
-    if (!request->is_taken) continue;
-    const bool outbound = request->type != VIRTIO_BLK_T_IN;
-    // It left through an open gate: a guest that has changed it since gets what is there now written over it.
-    if (outbound && !request->is_frozen) freeze_bytes(*request, outbound_pieces(*request));
-    requests.push_back({.queue = request->queue,
-                        .head = request->head,
-                        .kind = outbound ? static_cast<RequestKind>(request->kind) : RequestKind::kDiskRead,
-                        .place = request->is_held ? RequestPlace::kHeld : RequestPlace::kInFlight,
-                        .sequence = outbound ? request->sequence : 0,
-                        .sector = request->sector,
-                        .bytes = {request->frozen.get(), request->frozen_bytes}});
-  }
-  return requests;
-}
-
-void DiskDevice::submit_again(uint32_t index, const CutRequest& cut, const std::vector<Segment>& writable) {
-  DiskRequest& request = take_free();
-  request.queue = index;
-  request.head = request.chain.head = cut.head;
-  request.chain.readable.clear();
-  request.chain.writable = writable;
-  try {
-    parse_again(request, cut);
-  } catch (...) {
-    free(request);
-    throw;
-  }
-  add(counters_.in_flight, 1);
-  dispatch(request);
-}
-
 // --- what went wrong -----------------------------------------------------------------------------------------------
 
 bool DiskDevice::may_report() {
