@@ -1,6 +1,5 @@
-import { closeSync, ftruncateSync, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import test from 'ava';
-import { addon } from '../../src/native/addon.js';
 import { testing } from '../native/testing.js';
 import { DiskGuest, pattern, VIRTIO_BLK_S_OK } from './disk-guest.js';
 import type { SplitDriver } from './driver.js';
@@ -388,14 +387,3 @@ test.serial(
     t.true(beyond.every((byte) => byte === 0));
   }),
 );
-
-test.serial('guest memory that kemari made cannot shrink underneath its mappings', (t) => {
-  const fd = addon.createRam('sealed', 1024 * 1024);
-  t.throws(
-    () => {
-      ftruncateSync(fd, 4096);
-    },
-    { code: 'EPERM' },
-  );
-  closeSync(fd);
-});
