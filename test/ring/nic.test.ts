@@ -195,6 +195,7 @@ test('a tap is named as xl names it, unless the vif names it', (t) => {
     tap: 'vif7.1',
     bridge: 'kbr',
     queues: 2,
+    deferred: undefined,
     onEvent,
   });
 });
