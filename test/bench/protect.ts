@@ -15,7 +15,7 @@ import { median } from './statistics.js';
 
 const HELP = `usage: npm run bench:protect -- [options]
   --machines LIST  q35,microvm (default), pc
-  --seconds N      how long each state is watched (default 9; counters look back 10)
+  --seconds N      how long each state is watched (default 12; counters look back 10)
   --moves N        live migrations (default 5)
   --json FILE      also write the rows
 Measures whole epochs of a real guest on two hosts (network namespaces of this machine). Run it on a quiet machine.
@@ -192,7 +192,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       machines: { type: 'string', default: 'q35,microvm' },
-      seconds: { type: 'string', default: '9' },
+      seconds: { type: 'string', default: '12' },
       moves: { type: 'string', default: '5' },
       json: { type: 'string' },
       help: { type: 'boolean', default: false },
