@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { waitUntil } from '../base/deadline.js';
 import { KemariError } from '../base/errors.js';
-import { readableLogLine } from '../base/log-line.js';
 import type { Conversation, ConversationReport } from './conversation.js';
 import { checkFileSystem, readFromImage } from './disk-check.js';
 import { auditLedger, LEDGER_FILE } from './ledger-line.js';
@@ -234,5 +233,5 @@ function claimLedger(text: string, ledger: string, said: ConversationReport, rep
 }
 
 function lastLines(log: string): string {
-  return log.trim().split('\n').slice(-SHOWN_LOG_LINES).map(readableLogLine).join('\n');
+  return log.trim().split('\n').slice(-SHOWN_LOG_LINES).join('\n');
 }

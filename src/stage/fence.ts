@@ -34,7 +34,7 @@ kill_all() {
 }
 # Storage's connections with the host, and the processes that serve them alone (nbd-server has one for each).
 filter=(src :10809 and dst ${HOST_ADDRESSES[host].storage})
-connections() { ss -N ${storage} -Htnp "\${filter[@]}"; }
+connections() { ss -N ${storage} -Htn "$@" "\${filter[@]}"; }
 
 SECONDS=0
 kill_all
@@ -49,6 +49,8 @@ while :; do
   found=$(connections) || fail 'storage cannot be asked'
   [[ -n $found ]] || break
   ((SECONDS < ${TIMEOUT_S})) || fail "storage still serves it: $found"
+  # Whose they are takes a look at every process: only where there are any.
+  found=$(connections --processes)
   while [[ $found =~ \\"nbd-server\\",pid=([0-9]+) ]]; do
     kill -KILL "\${BASH_REMATCH[1]}" 2>/dev/null
     found=\${found/"\${BASH_REMATCH[0]}"/}

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { stringify } from 'smol-toml';
 import { waitUntil } from '../base/deadline.js';
+import { readableLogLine } from '../base/log-line.js';
 import { asKemariError, errorFromWire, KemariError, messageOf } from '../base/errors.js';
 import type { DomainInfo } from '../host/contract.js';
 import { request } from '../host/control-client.js';
@@ -104,12 +105,16 @@ export class StagedGuest {
     );
   }
 
-  /** Starts kemarid on a host, told how to fence the other one, and waits until it listens. Errors: with its log. */
-  async startDaemon(host: HostName, ...more: string[]): Promise<number> {
+  /**
+   * Starts kemarid on a host, told how to fence the other one unless it is to have no fence, and waits until it listens.
+   * Returns its pid. Errors: with its log.
+   */
+  async startDaemon(host: HostName, { fence = true } = {}): Promise<number> {
     const logFile = this.daemonLogPath(host);
     mkdirSync(hostPaths(this.stage.root(host)).logDirectory, { recursive: true });
     const log = openSync(logFile, 'a', 0o600);
-    const options = ['--root', this.stage.root(host), '--fence-cmd', this.stage.fenceCommand(otherHost(host)), ...more];
+    const options = ['--root', this.stage.root(host)];
+    if (fence) options.push('--fence-cmd', this.stage.fenceCommand(otherHost(host)));
     const namespace = this.stage.machines[host];
     const [program, ...args] = namespace.command([process.execPath, KEMARID, ...options]);
     const env = { ...process.env, ...this.stage.environment(host) };
@@ -172,10 +177,11 @@ export class StagedGuest {
     return join(hostPaths(this.stage.root(host)).logDirectory, 'kemarid.log');
   }
 
-  /** What the guest's domain and kemarid logged on a host. */
+  /** What the guest's domain and kemarid logged on a host, readable. */
   log(host: HostName): string {
     const paths = [logPath(hostPaths(this.stage.root(host)), GUEST_NAME), this.daemonLogPath(host)];
-    return paths.map((path) => readIfThere(path)).join('');
+    const lines = paths.flatMap((path) => readIfThere(path).split('\n').filter(Boolean));
+    return lines.map((line) => `${readableLogLine(line)}\n`).join('');
   }
 
   #paths(host: HostName): ReturnType<typeof domainPaths> {
