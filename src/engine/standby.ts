@@ -187,14 +187,12 @@ function silent(state: StandbyState & { phase: 'silent' }, input: StandbyInput, 
       const peer = learn(state.peer, input.answer);
       return act({ ...state, peer, asked: true }, nowMs, input.answer === 'runs' && state.peer !== 'alive');
     }
-    case 'timer':
-      return act(
-        { ...state, asked: true },
-        nowMs,
-        false,
-        { do: 'ask-peer' },
-        { do: 'set-timer', atMs: nowMs + STANDBY_RETRY_MS },
-      );
+    case 'timer': {
+      // A timer may be early by a fraction of a millisecond: the silence must not last a whole retry longer for that.
+      const actsAtMs = state.sinceMs + options.takeoverTimeoutMs;
+      const nextAtMs = nowMs < actsAtMs ? Math.max(actsAtMs, nowMs + 1) : nowMs + STANDBY_RETRY_MS;
+      return act({ ...state, asked: true }, nowMs, false, { do: 'ask-peer' }, { do: 'set-timer', atMs: nextAtMs });
+    }
     case 'sighup':
       if (options.primaryOnSilence === 'continue' && state.peer !== 'dead' && !options.hasFence) {
         return to(state, {

@@ -37,6 +37,14 @@ test('a complete checkpoint is acknowledged, and only that', (t) => {
   t.deepEqual(play(startStandby(manual), committed).last, [{ do: 'ack', epoch: 7n }]);
 });
 
+test('a timer that fires early by a fraction costs no more than that', (t) => {
+  const { state, last } = play(ready(auto), lost, 499.4, { type: 'timer' });
+  t.is(state.phase, 'silent');
+  const timer = last.find((effect) => effect.do === 'set-timer');
+  t.true(timer !== undefined && timer.atMs <= 501);
+  t.is(play(state, 501, { type: 'timer' }).state.phase, 'fencing');
+});
+
 test('nothing is taken over before an epoch is complete', (t) => {
   t.is(play(startStandby(auto), lost).state.phase, 'ended');
   t.true(does(play(startStandby(manual), { type: 'sighup' }).last, 'refuse'));
