@@ -103,6 +103,7 @@ void GateLane::done(Outbound& request) noexcept {
   request.frozen.reset();
   request.frozen_bytes = 0;
   request.is_frozen = false;
+  request.is_answered = false;
 }
 
 void GateLane::freeze() {

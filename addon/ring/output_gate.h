@@ -44,6 +44,7 @@ struct Outbound {
   size_t frozen_bytes = 0;
   bool is_frozen = false;
   bool is_held = false;        // by its lane
+  bool is_answered = false;    // the guest has it back already: the device has a copy of its own
   uint64_t counted_bytes = 0;  // the lane's own: what this request adds to outstanding_bytes()
 };
 
@@ -82,6 +83,7 @@ class GateLane {
 
   // An admitted request has left and is answered: its bytes are not needed any more.
   void done(Outbound& request) noexcept;
+  uint64_t outstanding_bytes() const noexcept { return outstanding_bytes_; }
   bool is_full() const noexcept { return outstanding_bytes_ >= kMaxOutstandingBytes; }
 
   // At a cut: copies the bytes of every held request that is not frozen yet. Their bytes are those of the cut from now

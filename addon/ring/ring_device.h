@@ -153,6 +153,10 @@ class RingDevice {
   // A NIC's: which addresses the guest uses. They travel with a checkpoint.
   virtual std::vector<uint32_t> addresses_to_cut() { return {}; }
   virtual void addresses_restored(std::vector<uint32_t>) {}
+  // What the guest has back already and what has not left, in the order of sequences; and how it comes back, of a
+  // device that then had `features`. Both with the lock held, any thread; the bytes as above.
+  virtual std::vector<CutAnswered> answered_to_cut() { return {}; }
+  virtual void take_answered(std::span<const CutAnswered> answered, uint64_t features);
   // A request of a checkpoint, pending again: through the gate and to the host, with the checkpoint's bytes, never
   // those in guest memory. `writable` are its segments, translated; `request.bytes` last only for the call. What a peer
   // may have got wrong is KEMARI_RING_STATE, and the device has not taken it then.

@@ -82,7 +82,7 @@ std::vector<uint8_t> RingDevice::cut() {
   std::vector<RequestTable> tables(queues_.size());
   for (const auto& queue : queues_) tables[queue->index].resize(queue->split.size());
   for (const DeviceRequest& request : requests) tables[request.queue][request.head] = &request;
-  RingState state{kind(), session_->features(), static_cast<uint32_t>(queues_.size()), {}, addresses_to_cut()};
+  RingState state{kind(), session_->features(), static_cast<uint32_t>(queues_.size()), {}, addresses_to_cut(), {}};
   for (const auto& queue : queues_) {
     if (queue->state == QueueState::kSuspended) {
       state.queues.push_back(cut_queue(memory_, *queue, tables[queue->index]));
@@ -90,7 +90,13 @@ std::vector<uint8_t> RingDevice::cut() {
       state.queues.push_back(queue->restored->queue);
     }
   }
+  state.answered = answered_to_cut();
   return encode_ring_state(state);
+}
+
+void RingDevice::take_answered(std::span<const CutAnswered> answered, uint64_t) {
+  if (answered.empty()) return;
+  fail("KEMARI_RING_STATE", name_ + ": a checkpoint has frames for it, and it sends none");
 }
 
 void RingDevice::restore(std::span<const uint8_t> bytes) {
@@ -108,6 +114,7 @@ void RingDevice::restore(std::span<const uint8_t> bytes) {
   const bool in_use = std::any_of(queues_.begin(), queues_.end(),
                                   [](const auto& queue) { return queue->state != QueueState::kStopped; });
   if (in_use || restored_) fail("KEMARI_RING_STATE", name_ + " runs already: a checkpoint comes too late");
+  take_answered(state.answered, state.features);
   restored_ = true;
   restored_features_ = state.features;
   addresses_restored(std::move(state.addresses));

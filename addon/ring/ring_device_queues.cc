@@ -269,9 +269,8 @@ void RingDevice::forget(DeviceQueue& queue, uint16_t head) {
 void RingDevice::drop_held(DeviceQueue& queue) {
   std::vector<uint16_t> heads;
   for (const Outbound* request : lane_->held()) {
-    if (request->queue == queue.index) heads.push_back(request->head);
+    if (request->queue == queue.index && !request->is_answered) heads.push_back(request->head);
   }
-  if (heads.empty()) return;
   abandon_held(queue.index);
   for (const uint16_t head : heads) {
     queue.pending.remove(head);

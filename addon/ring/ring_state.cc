@@ -85,6 +85,7 @@ size_t encoded_bytes(const RingState& state) {
       bytes += 32 + request.writable.size() * kSegmentBytes + request.bytes.size();
     }
   }
+  for (const CutAnswered& answered : state.answered) bytes += 16 + answered.bytes.size();
   return bytes;
 }
 
@@ -195,6 +196,13 @@ std::vector<uint8_t> encode_ring_state(const RingState& state) {
     for (const uint16_t head : queue.unread) out.put(head);
     for (const CutRequest& request : queue.pending) encode_request(out, request);
   }
+  out.put(static_cast<uint32_t>(state.answered.size()));
+  for (const CutAnswered& answered : state.answered) {
+    out.put(answered.queue);
+    out.put(static_cast<uint32_t>(answered.bytes.size()));
+    out.put(answered.sequence);
+    out.put(answered.bytes);
+  }
   return out.take();
 }
 
@@ -223,6 +231,19 @@ RingState decode_ring_state(std::span<const uint8_t> bytes) {
     if (queue.index < next) refuse("queue " + std::to_string(queue.index) + " comes out of order");
     next = queue.index + 1;
     state.queues.push_back(std::move(queue));
+  }
+  const auto answered_count = in.take<uint32_t>();
+  for (uint32_t i = 0; i < answered_count; i++) {
+    CutAnswered answered;
+    answered.queue = in.take<uint32_t>();
+    const auto byte_count = in.take<uint32_t>();
+    answered.sequence = in.take<uint64_t>();
+    if (answered.queue >= state.queue_count || answered.sequence == 0) {
+      refuse("sequence " + std::to_string(answered.sequence) + " of queue " + std::to_string(answered.queue) +
+             " is answered");
+    }
+    answered.bytes = in.take_bytes(byte_count);
+    state.answered.push_back(answered);
   }
   if (in.left() != 0) refuse(std::to_string(in.left()) + " bytes behind its end");
   return state;

@@ -10,6 +10,7 @@
 //   unread   head u16                                       oldest first
 //   pending  head u16, kind u8, place u8, segment count u32, sequence u64, sector u64, byte count u64,
 //            then segments of {gpa u64, length u32}, then the bytes; oldest first
+//   answered count u32 behind the queues, then each: queue u32, byte count u32, sequence u64, the bytes; oldest first
 //
 // A queue that has nothing pending and is not suspended is left out: QEMU's own state says where it starts.
 #pragma once
@@ -75,12 +76,21 @@ struct CutQueue {
   std::vector<CutRequest> pending;
 };
 
+// What the guest has back already and has not left: a frame that was copied when the gate held it. No chain is waiting
+// for it.
+struct CutAnswered {
+  uint32_t queue = 0;
+  uint64_t sequence = 0;
+  std::span<const uint8_t> bytes;  // header and frame; another's memory, as CutRequest::bytes
+};
+
 struct RingState {
   RingDeviceKind kind;
   uint64_t features = 0;  // that the driver accepted
   uint32_t queue_count = 0;
   std::vector<CutQueue> queues;
   std::vector<uint32_t> addresses;  // big-endian, at most 255
+  std::vector<CutAnswered> answered;
 };
 
 inline constexpr uint16_t kRingStateVersion = 1;

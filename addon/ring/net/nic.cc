@@ -3,6 +3,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -72,7 +73,10 @@ uint64_t Nic::device_features() const {
 void Nic::features_acked(uint64_t features) {
   if (features == features_) return;
   features_ = features;
-  for (const auto& pair : pairs_) pair->receive.features_changed();
+  for (const auto& pair : pairs_) {
+    pair->receive.features_changed();
+    pair->transmit.abandon_held();  // what is answered has the wrong header now
+  }
   with_tap([&] { tap_.configure(net_header_bytes(features), tun_offload(features)); });
 }
 
@@ -116,13 +120,17 @@ void Nic::thread_ending() {
 void Nic::abandon() {
   for (const auto& pair : pairs_) {
     pair->transmit.give_up_waiting();
+    pair->transmit.abandon_held();
     pair->transmit.complete_left();
   }
 }
 
 void Nic::queue_started(uint32_t index) {
   Pair& pair = *pairs_[index / 2];
-  if (!is_receive(index)) return pair.transmit.start();
+  if (!is_receive(index)) {
+    if (!answered_.empty()) submit_answered(index);
+    return pair.transmit.start();
+  }
   with_tap([&] { tap_.attach(index / 2, true); });
   pair.receive.start();
 }
@@ -170,6 +178,39 @@ std::vector<DeviceRequest> Nic::requests_to_cut() {
   std::vector<DeviceRequest> requests;
   for (const auto& pair : pairs_) pair->transmit.add_to_cut(requests);
   return requests;
+}
+
+std::vector<CutAnswered> Nic::answered_to_cut() {
+  std::vector<CutAnswered> answered;
+  for (const Answered& frame : answered_) answered.push_back({frame.queue, frame.sequence, frame.bytes});
+  for (const auto& pair : pairs_) pair->transmit.add_answered(answered);
+  std::sort(answered.begin(), answered.end(), [](const auto& a, const auto& b) { return a.sequence < b.sequence; });
+  return answered;
+}
+
+void Nic::take_answered(std::span<const CutAnswered> answered, uint64_t features) {
+  for (const CutAnswered& frame : answered) {
+    if (is_receive(frame.queue) || frame.bytes.size() > sizeof(NetHeader) + kMaxFrameBytes) {
+      fail("KEMARI_RING_STATE", "NIC '" + name() + "': queue " + std::to_string(frame.queue) +
+                                    " of a checkpoint has sent a frame of " + std::to_string(frame.bytes.size()) +
+                                    " bytes, which it cannot");
+    }
+  }
+  for (const CutAnswered& frame : answered) {
+    answered_.push_back({frame.queue, frame.sequence, {frame.bytes.begin(), frame.bytes.end()}});
+  }
+  answered_features_ = features;
+}
+
+// The guest that sent them runs again. One that has reset the device since may have other headers: they are lost then,
+// as frames may be.
+void Nic::submit_answered(uint32_t index) {
+  for (const Answered& frame : answered_) {
+    if (frame.queue != index) continue;
+    const bool is_same = features_ == answered_features_;
+    if (!is_same || !pairs_[index / 2]->transmit.submit_answered(frame.bytes)) NicStats::add(stats_.dropped, 1);
+  }
+  std::erase_if(answered_, [index](const Answered& frame) { return frame.queue == index; });
 }
 
 void Nic::submit_again(uint32_t index, const CutRequest& request, const std::vector<Segment>& writable) {

@@ -71,6 +71,8 @@ class Nic final : public RingDevice {
   std::vector<DeviceRequest> requests_to_cut() override;
   std::vector<uint32_t> addresses_to_cut() override { return addresses_.all(); }
   void addresses_restored(std::vector<uint32_t> addresses) override { addresses_.replace(std::move(addresses)); }
+  std::vector<CutAnswered> answered_to_cut() override;
+  void take_answered(std::span<const CutAnswered> answered, uint64_t features) override;
   void submit_again(uint32_t index, const CutRequest& request, const std::vector<Segment>& writable) override;
 
  private:
@@ -86,6 +88,14 @@ class Nic final : public RingDevice {
     TransmitQueue transmit;
   };
 
+  // A frame of a checkpoint whose queue has not started yet.
+  struct Answered {
+    uint32_t queue;
+    uint64_t sequence;
+    std::vector<uint8_t> bytes;
+  };
+  void submit_answered(uint32_t index);
+
   int tap_fd(uint32_t queue_index) const noexcept { return tap_.fd(queue_index / 2); }
   void complete_later();
   void with_tap(const std::function<void()>& change);
@@ -97,6 +107,8 @@ class Nic final : public RingDevice {
   GuestAddresses addresses_;
   std::vector<std::unique_ptr<Pair>> pairs_;
   uint64_t features_ = 0;  // accepted by the driver
+  std::vector<Answered> answered_;
+  uint64_t answered_features_ = 0;
   bool is_tap_gone_ = false;
   UniqueFd timer_;  // runs while is_timer_set_
   bool is_timer_set_ = false;

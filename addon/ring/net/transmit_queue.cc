@@ -25,11 +25,24 @@ void TransmitQueue::stop() {
   complete_left();
 }
 
+// What is answered waits on: it keeps nobody from stopping.
 void TransmitQueue::give_up_waiting() {
+  std::deque<Frame*> answered;
   for (Frame* frame : std::exchange(waiting_, {})) {
+    if (frame->is_answered) {
+      answered.push_back(frame);
+      continue;
+    }
     NicStats::add(nic_.stats_.dropped, 1);
     finish(frame);
   }
+  waiting_ = std::move(answered);
+}
+
+uint32_t TransmitQueue::in_flight() const noexcept {
+  const auto unanswered =
+      std::count_if(waiting_.begin(), waiting_.end(), [](const Frame* frame) { return !frame->is_answered; });
+  return static_cast<uint32_t>(unanswered) + static_cast<uint32_t>(left_.size());
 }
 
 void TransmitQueue::abandon_held() {
@@ -41,6 +54,11 @@ void TransmitQueue::abandon_held() {
     nic_.lane().drop(*request);
     recycle(static_cast<Frame*>(request));
   }
+  std::erase_if(waiting_, [this](Frame* frame) {
+    if (!frame->is_answered) return false;
+    recycle(frame);
+    return true;
+  });
 }
 
 TransmitQueue::Frame* TransmitQueue::take() {
@@ -62,12 +80,25 @@ void TransmitQueue::finish(Frame* frame) {
 }
 
 void TransmitQueue::has_left(Frame* frame) {
-  left_.push_back(frame);
+  if (!frame->is_answered) {
+    left_.push_back(frame->head);
+    left_bytes_ += frame->frame_bytes;
+  }
+  recycle(frame);
+}
+
+void TransmitQueue::answer_held(Frame* frame) {
+  if (!frame->is_frozen) {
+    freeze_bytes(*frame, frame->bytes);
+    frame->bytes.assign(1, iovec{frame->frozen.get(), frame->frozen_bytes});
+  }
+  frame->is_answered = true;
+  left_.push_back(frame->head);
   left_bytes_ += frame->frame_bytes;
 }
 
 void TransmitQueue::complete_left() {
-  for (Frame* frame : left_) finish(frame);
+  for (const uint16_t head : left_) nic_.complete(index_, head, 0);
   left_.clear();
   left_bytes_ = 0;
 }
@@ -113,7 +144,7 @@ void TransmitQueue::run() {
   uint32_t frames = 0;
   uint64_t bytes = 0;
   for (uint32_t batches = 0; batches < kTurnBatches;) {
-    if (nic_.lane().is_full()) {
+    if (is_full()) {
       starved_ = true;
       return complete_left();
     }
@@ -157,8 +188,16 @@ void TransmitQueue::transmit() {
       const auto* start = static_cast<const uint8_t*>(frame->bytes[1].iov_base);
       nic_.addresses_.learn({start, frame->bytes[1].iov_len});
     }
-    if (nic_.lane().admit(*frame)) send_or_wait(frame);
+    if (nic_.lane().admit(*frame)) {
+      send_or_wait(frame);
+    } else {
+      answer_held(frame);
+    }
   }
+}
+
+bool TransmitQueue::is_full() const noexcept {
+  return nic_.lane().outstanding_bytes() >= kMaxHeldBytes || nic_.lane().held().size() >= kMaxHeldFrames;
 }
 
 void TransmitQueue::released(Outbound& request) {
@@ -167,45 +206,73 @@ void TransmitQueue::released(Outbound& request) {
 }
 
 void TransmitQueue::run_if_starved() {
-  if (!nic_.lane().is_full() && std::exchange(starved_, false)) run();
+  if (!is_full() && std::exchange(starved_, false)) run();
 }
 
 void TransmitQueue::add_to_cut(std::vector<DeviceRequest>& requests) {
-  const auto add = [&](Frame& frame) {
-    if (!frame.is_frozen) freeze_bytes(frame, frame.bytes);
+  KEMARI_ASSERT(left_.empty());  // a stopped queue has completed them
+  for (Frame* frame : waiting_) {
+    if (frame->is_answered) continue;
+    if (!frame->is_frozen) freeze_bytes(*frame, frame->bytes);
     requests.push_back({.queue = index_,
-                        .head = frame.head,
+                        .head = frame->head,
                         .kind = RequestKind::kFrame,
-                        .place = frame.is_held ? RequestPlace::kHeld : RequestPlace::kInFlight,
-                        .sequence = frame.sequence,
-                        .bytes = {frame.frozen.get(), frame.frozen_bytes}});
-  };
-  for (Outbound* request : nic_.lane().held()) {
-    if (request->queue == index_) add(static_cast<Frame&>(*request));
+                        .place = RequestPlace::kInFlight,
+                        .sequence = frame->sequence,
+                        .bytes = {frame->frozen.get(), frame->frozen_bytes}});
   }
-  for (Frame* frame : waiting_) add(*frame);
-  for (Frame* frame : left_) add(*frame);
 }
 
-void TransmitQueue::submit_again(const CutRequest& cut) {
-  const size_t header_bytes = net_header_bytes(nic_.features_);
-  if (cut.bytes.size() < header_bytes) fail("KEMARI_RING_STATE", "a frame of a checkpoint is shorter than its header");
-  NetHeader header{};
-  std::memcpy(&header, cut.bytes.data(), header_bytes);
-  const size_t frame_bytes = cut.bytes.size() - header_bytes;
-  if (!check_transmit_header(header, frame_bytes, nic_.features_)) {
-    fail("KEMARI_RING_STATE", "a frame of a checkpoint has a header that no guest could have sent");
+void TransmitQueue::add_answered(std::vector<CutAnswered>& answered) {
+  const auto add = [&](const Frame& frame) {
+    answered.push_back({index_, frame.sequence, {frame.frozen.get(), frame.frozen_bytes}});
+  };
+  for (const Frame* frame : waiting_) {
+    if (frame->is_answered) add(*frame);
   }
+  for (const Outbound* request : nic_.lane().held()) {
+    if (request->queue == index_) add(static_cast<const Frame&>(*request));
+  }
+}
+
+TransmitQueue::Frame* TransmitQueue::make_frame(std::span<const uint8_t> bytes) {
+  const size_t header_bytes = net_header_bytes(nic_.features_);
+  if (bytes.size() < header_bytes) return nullptr;
+  NetHeader header{};
+  std::memcpy(&header, bytes.data(), header_bytes);
+  const size_t frame_bytes = bytes.size() - header_bytes;
+  if (!check_transmit_header(header, frame_bytes, nic_.features_)) return nullptr;
   Frame* frame = take();
-  frame->head = cut.head;
   frame->header = header;
   frame->frame_bytes = frame_bytes;
   // SAFETY: only read from; iovec has no const form.
-  const iovec payload{const_cast<uint8_t*>(cut.bytes.data()) + header_bytes, frame->frame_bytes};
+  const iovec payload{const_cast<uint8_t*>(bytes.data()) + header_bytes, frame_bytes};
   freeze_bytes(*frame, std::array{iovec{&frame->header, header_bytes}, payload});
   frame->bytes.assign(1, iovec{frame->frozen.get(), frame->frozen_bytes});
-  if (nic_.lane().admit(*frame)) send_or_wait(frame);
+  return frame;
+}
+
+void TransmitQueue::submit_again(const CutRequest& cut) {
+  Frame* frame = make_frame(cut.bytes);
+  if (frame == nullptr) {
+    fail("KEMARI_RING_STATE",
+         "a frame of a checkpoint is shorter than its header, or has one that no guest could send");
+  }
+  frame->head = cut.head;
+  if (nic_.lane().admit(*frame)) {
+    send_or_wait(frame);
+  } else {
+    answer_held(frame);
+  }
   complete_left();
+}
+
+bool TransmitQueue::submit_answered(std::span<const uint8_t> bytes) {
+  Frame* frame = make_frame(bytes);
+  if (frame == nullptr) return false;
+  frame->is_answered = true;
+  if (nic_.lane().admit(*frame)) send_or_wait(frame);
+  return true;
 }
 
 void TransmitQueue::send_or_wait(Frame* frame) {

@@ -28,6 +28,10 @@ class TransmitQueue {
   // their buffers, and a call for each would cost request-response traffic a fifth of its rate.
   static constexpr uint32_t kQuietFrames = 4;
   static constexpr uint64_t kQuietBytes = 4096;
+  // Frames that the gate holds are copied and answered at once, so that a guest's TCP does not stop for want of room in
+  // the queue; more than so many of a NIC are not taken.
+  static constexpr size_t kMaxHeldFrames = 8192;
+  static constexpr uint64_t kMaxHeldBytes = 16 << 20;
 
   TransmitQueue(Nic& nic, uint32_t index) : nic_(nic), index_(index) {}
 
@@ -41,7 +45,7 @@ class TransmitQueue {
   // The tap takes frames again.
   void tap_writable();
   // Popped and neither held nor completed.
-  uint32_t in_flight() const noexcept { return static_cast<uint32_t>(waiting_.size() + left_.size()); }
+  uint32_t in_flight() const noexcept;
   // Completes the frames that have left.
   void complete_left();
   // Goes on taking frames where that had ended because the lane was full.
@@ -49,13 +53,16 @@ class TransmitQueue {
   // Sends what passed the gate and could not leave.
   void send_waiting();
 
-  // As RingDevice::requests_to_cut() and submit_again().
+  // As RingDevice::requests_to_cut(), answered_to_cut() and submit_again().
   void add_to_cut(std::vector<DeviceRequest>& requests);
+  void add_answered(std::vector<CutAnswered>& answered);
   void submit_again(const CutRequest& cut);
+  // A frame of a checkpoint that no chain waits for; false when no guest could have sent it.
+  bool submit_answered(std::span<const uint8_t> bytes);
 
   // Sends what the gate let go of. `request` came from a TransmitQueue of this device.
   static void released(Outbound& request);
-  // Forgets what the gate still holds of this queue.
+  // Forgets what the gate still holds of this queue, and what it let go of that is answered.
   void abandon_held();
 
  private:
@@ -67,6 +74,10 @@ class TransmitQueue {
   };
   enum class Sent : uint8_t { kDone = 1, kTapFull = 2 };
 
+  bool is_full() const noexcept;
+  void answer_held(Frame* frame);
+  // A frame with these bytes, header first, in memory of ours; nullptr when no guest could have sent it.
+  Frame* make_frame(std::span<const uint8_t> bytes);
   Frame* take();
   // Fills `frame` from `chain_`; false when the guest sent nonsense.
   bool parse(Frame& frame);
@@ -84,10 +95,10 @@ class TransmitQueue {
   bool posted_ = false;   // another turn is due
   bool starved_ = false;  // it stopped taking because the lane is full
   Chain chain_;
-  std::vector<std::unique_ptr<Frame>> frames_;  // all that were ever needed at once: at most the queue's size
+  std::vector<std::unique_ptr<Frame>> frames_;  // all that were ever needed at once
   std::vector<Frame*> free_;
   std::deque<Frame*> waiting_;  // passed the gate, the tap is full
-  std::vector<Frame*> left_;    // sent, not completed yet
+  std::vector<uint16_t> left_;  // heads of what was sent, or copied, and is not completed yet
   uint64_t left_bytes_ = 0;
 };
 
