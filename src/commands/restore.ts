@@ -113,12 +113,13 @@ class Restore {
     void domain.ended.then(() => {
       ended.abort();
     });
-    const standby = new Standby({
+    const standby: Standby = new Standby({
       ...{ engine: this.#engineOptions(), policy: offer.policy, logger: this.#logger },
       primary: offer.addresses.map(({ host }) => host).join(', '),
       hands: {
         ...peerHands(this.#order),
-        takeOver: (checkpoint) => domain.takeOver((run) => run.takeOver({ ...checkpoint, steal: true })),
+        takeOver: (checkpoint) =>
+          domain.takeOver((run) => run.takeOver({ ...checkpoint, steal: true, lostMs: standby.epochAgeMs })),
         announce: () => {
           announce(domain.nics, {
             signal: ended.signal,

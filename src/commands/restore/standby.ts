@@ -44,6 +44,7 @@ export class Standby {
   #state: StandbyState;
   #link: LinkReceiver | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #committedAtMs = performance.now();
   #settle: (outcome: 'running' | 'ended') => void = () => undefined;
   #decidedAtMs: number | undefined;
   #askedAtMs: number | undefined;
@@ -66,6 +67,7 @@ export class Standby {
         this.#options.logger.info({ event: 'connected' }, 'the primary is connected');
         return;
       case 'committed':
+        this.#committedAtMs = performance.now();
         this.#input({ type: 'committed', epoch: event.epoch });
         return;
       case 'word':
@@ -120,6 +122,11 @@ export class Standby {
       throw new KemariError('KEMARI_TAKEOVER_FAILED', `the standby is ${outcome} now; "kemari log" says why`);
     });
     return Promise.race([done, refused]);
+  }
+
+  /** How old the state is that a takeover would resume: what the guest's clock loses by it. */
+  get epochAgeMs(): number {
+    return performance.now() - this.#committedAtMs;
   }
 
   get phase(): StandbyState['phase'] {
