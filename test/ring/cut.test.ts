@@ -88,7 +88,7 @@ test.serial(
     const primary = stand.openDisk({ target: { nbdUri: server.uri } });
     const { guest, driver, device } = primary;
     server.process.kill('SIGSTOP');
-    const isStopped = (): boolean => /\) T /.test(readFileSync(`/proc/${server.process.pid}/stat`, 'latin1'));
+    const isStopped = (): boolean => readFileSync(`/proc/${server.process.pid}/stat`, 'latin1').includes(') T ');
     await until(isStopped, 'the server stands still');
     const early = guest.offer(VIRTIO_BLK_T_OUT, 64, { data: pattern(2048, 3), cut: [700] });
     const read = guest.offer(VIRTIO_BLK_T_IN, 8, { read: 4096, cut: [100, 1000] });
