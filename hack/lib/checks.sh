@@ -51,6 +51,16 @@ check_kernel() {
   done <<<"$found"
 }
 
+# QEMU writes its device state into a file that kemari serves.
+check_fuse() {
+  [[ -c /dev/fuse ]] || modprobe fuse 2>/dev/null || true
+  if [[ ! -c /dev/fuse ]]; then
+    problems+=('/dev/fuse: not there; load the kernel module fuse, or pass the device to this container')
+  elif ! (exec {fuse_fd}<>/dev/fuse) 2>/dev/null; then
+    problems+=('/dev/fuse: cannot be opened; this container or user may not use it')
+  fi
+}
+
 check_tun() {
   [[ -c /dev/net/tun ]] || modprobe tun 2>/dev/null || true
   if [[ ! -c /dev/net/tun ]]; then
@@ -89,6 +99,7 @@ check_host() {
   [[ -n ${KEMARI_NO_PACKAGES:-} ]] || check_system
   check_kernel
   check_tun
+  check_fuse
   check_network
   check_node
   check_disk_space
