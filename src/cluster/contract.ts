@@ -4,6 +4,7 @@ import type { HostInstance } from '../model/host-instance.js';
 export interface PeerQuestion {
   readonly domainUuid: string;
   readonly instance: HostInstance;
+  readonly generation: number;
 }
 
 export interface PeerAddress {

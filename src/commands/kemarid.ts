@@ -6,7 +6,8 @@ import { KemariError } from '../base/errors.js';
 import { assert } from '../base/assert.js';
 import { checkDomainFiles } from '../host/domain-files.js';
 import { readRecord } from '../host/domain-record.js';
-import { instanceOf, isAlive } from '../host/host-id.js';
+import { claimOf } from '../host/claim.js';
+import { instanceOf } from '../host/host-id.js';
 import type { KemaridRecord } from '../host/kemarid-record.js';
 import { tryLockFile, unlock } from '../host/lock-file.js';
 import type { Registry } from '../host/registry.js';
@@ -61,7 +62,7 @@ async function serve(options: KemaridOptions, registry: Registry): Promise<void>
   const server = await WireServer.listen(listen, security, {
     offer: (offer, session) => accept(options, registry, protections, offer, session),
     alive: (question) => {
-      const answer = isAlive(registry.host, question.instance);
+      const answer = claimOf(registry.host, question);
       logger.info({ event: 'peer-alive', question, ...answer }, `asked whether a process runs: ${answer.reason}`);
       return answer;
     },

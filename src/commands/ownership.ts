@@ -63,6 +63,20 @@ export class Ownership {
     this.#own(config, this.generation(config.uuid), peer);
   }
 
+  /**
+   * The guest is about to go on here without `peer`, which may have a copy of it. From then on this host's kemarid never says
+   * of a process that ended that its claim has (host/claim.ts). Returns how to take that back where it came to nothing.
+   * Errors: `KEMARI_OWNERSHIP_WRITE`.
+   */
+  goOnAlone({ uuid, name }: DomainConfig, generation: number): () => void {
+    const before = ignoreUnreadable(() => readOwnership(this.#host, uuid));
+    writeOwnership(this.#host, { uuid, name, generation, role: 'owner' });
+    return () => {
+      if (before === undefined) removeOwnership(this.#host, uuid);
+      else writeOwnership(this.#host, before);
+    };
+  }
+
   /** The guest runs here from now on, and nobody else may. `generation`: the new one. */
   tookOver(config: DomainConfig, generation: number): void {
     this.#own(config, generation, undefined);
@@ -80,13 +94,19 @@ export class Ownership {
     else this.#own(config, generation, undefined);
   }
 
-  /** The domain has ended, on both sides: nothing is remembered of it. */
+  /**
+   * The domain has ended, on both sides: nothing keeps it from being created anew. Of one that ever changed its host the
+   * generation is remembered: a host that missed it may still ask.
+   */
   release(config: DomainConfig): void {
+    const { uuid, name } = config;
+    const generation = ignoreUnreadable(() => this.generation(uuid)) ?? 0;
     const own = hostId(this.#host);
     for (const path of markPaths(config)) {
       if (ignoreUnreadable(() => readMark(path))?.hostId === own) removeMark(path);
     }
-    removeOwnership(this.#host, config.uuid);
+    if (generation === 0) removeOwnership(this.#host, uuid);
+    else writeOwnership(this.#host, { uuid, name, generation, role: 'owner' });
   }
 
   /** A domain that ran here unprotected has ended in order. What is said of another side stays. */

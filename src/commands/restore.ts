@@ -7,9 +7,10 @@ import { ControlServer, type ControlHandlers } from '../host/control-server.js';
 import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
 import type { DomainConfig } from '../model/domain-config.js';
 import { addon } from '../native/addon.js';
-import type { LinkReceiver } from '../native/link.js';
+import type { LinkReceiver, TakenCheckpoint } from '../native/link.js';
 import { controlHandlers, noteEnd, openHouse, type DomainHouse } from './device-model.js';
 import type { Domain } from './device-model/domain.js';
+import type { MachineRun } from './device-model/machine-run.js';
 import { openDomainLog } from './device-model/domain-log.js';
 import { closeStrayFds } from './device-model/stray-fds.js';
 import { Ownership } from './ownership.js';
@@ -118,8 +119,11 @@ class Restore {
       primary: offer.addresses.map(({ host }) => host).join(', '),
       hands: {
         ...peerHands(this.#order),
-        takeOver: (checkpoint) =>
-          domain.takeOver((run) => run.takeOver({ ...checkpoint, steal: true, lostMs: standby.epochAgeMs })),
+        takeOver: (checkpoint, onLoaded) =>
+          domain.takeOver(async (run) => {
+            await this.#load(run, checkpoint, () => standby.epochAgeMs);
+            onLoaded();
+          }),
         announce: () => {
           announce(domain.nics, {
             signal: ended.signal,
@@ -174,6 +178,34 @@ class Restore {
     return link;
   }
 
+  /** Beside the loading, and before anything of the guest can be seen: that it goes on here is noted for good. */
+  async #load(run: MachineRun, checkpoint: TakenCheckpoint, lostMs: () => number): Promise<void> {
+    const { config, generation } = this.#order.offer;
+    const ownership = new Ownership(this.#startup.registry.host);
+    const loading = run.takeOver({ ...checkpoint, steal: true, lostMs: lostMs() });
+    // Not unhandled while the record is written.
+    loading.catch(() => undefined);
+    let takeBack = (): void => undefined;
+    this.#note(() => {
+      takeBack = ownership.goOnAlone(config, generation + 1);
+    });
+    try {
+      await loading;
+    } catch (error) {
+      this.#note(takeBack);
+      throw error;
+    }
+  }
+
+  #note(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      // A takeover does not fail for it: the record protects from later mistakes.
+      this.#logger.error({ event: 'ownership', err: error }, messageOf(error));
+    }
+  }
+
   #engineOptions(): StandbyOptions {
     const { offer, fence } = this.#order;
     return {
@@ -187,12 +219,9 @@ class Restore {
     setOomScore(0, this.#logger);
     const { machinePid } = domain;
     becomeOrdinary(machinePid === undefined ? [process.pid] : [process.pid, machinePid], this.#logger);
-    try {
+    this.#note(() => {
       new Ownership(this.#startup.registry.host).tookOver(config, this.#order.offer.generation + 1);
-    } catch (error) {
-      // The guest runs, and nothing that was said to anyone depends on the record: it protects from a later mistake.
-      this.#logger.error({ event: 'ownership', err: error }, messageOf(error));
-    }
+    });
   }
 }
 

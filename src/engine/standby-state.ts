@@ -64,8 +64,8 @@ export type StandbyInput =
   | { readonly type: 'link-lost'; readonly reason: string }
   /** This side cannot go on: what it received is damaged, or it has no memory left. The primary may still hear. */
   | { readonly type: 'link-failed'; readonly reason: string }
-  /** The machine that waits here has ended. */
-  | { readonly type: 'machine-failed'; readonly reason: string }
+  /** The machine that waits here has ended. `mayHaveRun`: it may have let the guest run before. */
+  | { readonly type: 'machine-failed'; readonly reason: string; readonly mayHaveRun?: boolean }
   /** This process is to end. */
   | { readonly type: 'terminate' }
   | { readonly type: 'peer'; readonly answer: 'runs' | 'gone' | 'unreachable' }
@@ -78,7 +78,7 @@ export type StandbyInput =
   /** Every lease that was granted has run out; only after `stop-granting`. */
   | { readonly type: 'leases-over' }
   | { readonly type: 'taken-over' }
-  | { readonly type: 'takeover-failed'; readonly reason: string }
+  | { readonly type: 'takeover-failed'; readonly reason: string; readonly mayHaveRun: boolean }
   | { readonly type: 'timer' };
 
 export type StandbyEffect =

@@ -205,7 +205,8 @@ function silent(state: StandbyState & { phase: 'silent' }, input: StandbyInput, 
       }
       return act({ ...state, wanted: true }, nowMs, false);
     case 'primary-is-dead':
-      return decide(epoch, 'operator-says-dead', true);
+      // Where only the stream broke it was granted a lease a moment ago, whatever the operator believes.
+      return decide(epoch, 'operator-says-dead', false);
     case 'disarm':
       return end('disarmed by the operator', { do: 'send', word: 'disarmed' });
     case 'peer-says':
@@ -282,7 +283,7 @@ function fencing(state: StandbyState & { phase: 'fencing' }, input: StandbyInput
       if (input.answer === 'gone') return decide(epoch, 'peer-dead', true);
       return to({ ...state, peer: learn(peer, input.answer) });
     case 'primary-is-dead':
-      return decide(epoch, 'operator-says-dead', true);
+      return decide(epoch, 'operator-says-dead', false);
     case 'link-failed':
     case 'machine-failed':
       return givesUp(input) ?? to(state);
@@ -312,6 +313,14 @@ function takingOver(
       );
     case 'takeover-failed':
     case 'machine-failed':
+      // What the guest did here may be known to the world: the primary must not go on from before it.
+      if (input.mayHaveRun === true) {
+        return to(
+          { phase: 'ended' },
+          log('error', `the guest ran here for a moment, if at all, and was lost: ${input.reason}`),
+          { do: 'discard' },
+        );
+      }
       return to(
         { phase: 'ended' },
         log('error', `the takeover failed: ${input.reason}`),

@@ -94,6 +94,8 @@ export type ConnectStandby = (options: ConnectOptions) => Promise<StandbyConnect
 export interface PeerQuestion {
   readonly domainUuid: string;
   readonly instance: HostInstance;
+  /** Of the offer: a host whose guest has gone on since without the asker does not say `gone`. */
+  readonly generation: number;
 }
 
 /** `unreachable`: nobody answered, or somebody who cannot know. */

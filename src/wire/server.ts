@@ -190,7 +190,11 @@ export class WireServer {
       const shape = Shape.of('request', request);
       checkProtocol((request as { readonly protocol?: unknown }).protocol);
       if (shape.oneOf('type', ['protect', 'peer-alive']) === 'peer-alive') {
-        const question = { domainUuid: shape.text('domainUuid'), instance: readInstance(shape.inner('instance')) };
+        const question = {
+          domainUuid: shape.text('domainUuid'),
+          instance: readInstance(shape.inner('instance')),
+          generation: shape.integer('generation', 0, Number.MAX_SAFE_INTEGER),
+        };
         send({ type: 'alive', ...this.#handlers.alive(question) });
       } else {
         const progress = (text: string): void => {

@@ -136,10 +136,24 @@ test('a takeover that fails says so and never runs the guest', (t) => {
     ready(manual),
     { type: 'peer-says', word: 'go' },
     { type: 'leases-over' },
-    { type: 'takeover-failed', reason: 'no memory' },
+    { type: 'takeover-failed', reason: 'no memory', mayHaveRun: false },
   );
   t.is(state.phase, 'ended');
   t.deepEqual(last, [{ do: 'send', word: 'refused', text: 'no memory' }, { do: 'discard' }]);
+});
+
+test('a takeover that fails once the guest may have run does not send the guest back to the primary', (t) => {
+  const loading = play(ready(manual), { type: 'peer-says', word: 'go' }, { type: 'leases-over' }).state;
+  for (const type of ['takeover-failed', 'machine-failed'] as const) {
+    const { state, last } = play(loading, { type, reason: 'QEMU died', mayHaveRun: true });
+    t.is(state.phase, 'ended');
+    t.deepEqual(last, [{ do: 'discard' }]);
+  }
+});
+
+test("the operator's word that the primary is dead still waits for the lease it was granted", (t) => {
+  const { last } = play(ready(manual), lost, { type: 'primary-is-dead' });
+  t.deepEqual(last, [{ do: 'stop-granting', peerIsGone: false }]);
 });
 
 test('goodbye disarms', (t) => {

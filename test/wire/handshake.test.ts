@@ -132,11 +132,11 @@ test('a peer that hangs up while its offer is looked into is noticed', async (t)
 test('only the two exact words are knowledge of a process', async (t) => {
   for (const answer of ['runs', 'gone'] as const) {
     const { address } = await listening(t, KEY, { alive: () => ({ answer, reason: '' }) });
-    const question = { domainUuid: 'u', instance: INSTANCE };
+    const question = { domainUuid: 'u', instance: INSTANCE, generation: 0 };
     t.deepEqual(await queryPeer({ address, security: KEY, question, timeoutMs: 2_000 }), { answer });
   }
   const { address } = await listening(t, KEY, { alive: () => ({ answer: 'unknown', reason: 'another host' }) });
-  const asked = { question: { domainUuid: 'u', instance: INSTANCE }, timeoutMs: 2_000 };
+  const asked = { question: { domainUuid: 'u', instance: INSTANCE, generation: 0 }, timeoutMs: 2_000 };
   const answers = await Promise.all([
     queryPeer({ address, security: KEY, ...asked }),
     queryPeer({ address, security: OTHER_KEY, ...asked }),
@@ -150,7 +150,7 @@ test('only the two exact words are knowledge of a process', async (t) => {
 
 test('an impostor without the key learns nothing and cannot answer', async (t) => {
   const { address, offers } = await listening(t, OTHER_KEY);
-  const asked = { question: { domainUuid: 'u', instance: INSTANCE }, timeoutMs: 2_000 };
+  const asked = { question: { domainUuid: 'u', instance: INSTANCE, generation: 0 }, timeoutMs: 2_000 };
   t.is((await queryPeer({ address, security: KEY, ...asked })).answer, 'unreachable');
   t.deepEqual(offers, []);
 });

@@ -10,7 +10,7 @@ import { PREAMBLE_TIMEOUT_MS, TLS_TIMEOUT_MS } from '../../src/wire/server.js';
 import { INSTANCE, KEY, hearOut, knock, listening } from './testing.js';
 
 const CONTROL = encodePreamble({ kind: 'control', token: NO_TOKEN });
-const QUESTION = { question: { domainUuid: 'u', instance: INSTANCE }, timeoutMs: 5_000 };
+const QUESTION = { question: { domainUuid: 'u', instance: INSTANCE, generation: 0 }, timeoutMs: 5_000 };
 
 /** Longer than any of the limits of a handshake. */
 const PATIENCE_MS = 2 * (PREAMBLE_TIMEOUT_MS + TLS_TIMEOUT_MS);

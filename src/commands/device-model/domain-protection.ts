@@ -21,6 +21,8 @@ export interface FoundStandby {
   openLink(onEvent: (event: SenderEvent) => void): LinkSender;
   /** Never rejected. */
   askPeer(): Promise<PeerFinding>;
+  /** The guest is about to go on here although the standby may have a part in it. Errors: `KEMARI_OWNERSHIP_WRITE`. */
+  goesOnAlone(): void;
   /** Protection is over: whatever was noted about it is brought up to date. */
   forget(outcome: ProtectionOutcome): Promise<void>;
 }
@@ -148,6 +150,9 @@ export class DomainProtection {
         openLink: (onEvent) => standby.openLink(onEvent),
         openCapture: (link) => this.#world.openCapture(run, link),
         askPeer: () => standby.askPeer(),
+        goesOnAlone: () => {
+          standby.goesOnAlone();
+        },
         endMachine: () => run.end(),
         machineRuns: () => this.#world.machineRuns(machine.pid),
         onState: (state) => {

@@ -21,6 +21,8 @@ export interface ProtectionParts {
   readonly openCapture: (link: LinkSender) => Capture;
   /** Asks the standby's kemarid whether its process runs. Never rejected. */
   readonly askPeer: () => Promise<PeerFinding>;
+  /** Noted for good before the gate opens without the standby's having forgotten the domain. */
+  readonly goesOnAlone: () => void;
   /** Ends the machine and its devices: fulfilled when nothing that they submitted is under way. */
   readonly endMachine: () => Promise<void>;
   /** Whether the machine's process is there. */

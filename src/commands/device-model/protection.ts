@@ -35,6 +35,7 @@ export class Protection {
   #lastFinding = '';
   #lastText = '';
   #standbyForgot = false;
+  #promised = false;
   #machineDied = false;
   /** Last words and the link's end, in order. */
   #farewell: Promise<void> = Promise.resolve();
@@ -200,6 +201,7 @@ export class Protection {
         this.#orders.pause().catch(this.#orderFailed);
         return undefined;
       case 'close-gate':
+        this.#promised = true;
         gate.setHeldListener(({ output, sequence }) => {
           this.#feed({ type: 'held', output, sequence });
         });
@@ -209,6 +211,7 @@ export class Protection {
         if (!this.#link.stats().leaseValid) setImmediate(() => this.#feed({ type: 'lease', valid: false }));
         return undefined;
       case 'open-gate':
+        if (this.#promised && !this.#standbyForgot) this.#noteAlone();
         gate.setHeldListener(undefined);
         gate.requireLease(false);
         gate.open();
@@ -237,6 +240,15 @@ export class Protection {
         return undefined;
       case 'refuse':
         return new KemariError(effect.code, effect.text);
+    }
+  }
+
+  /** Should this process end one day, nobody may conclude from it that the standby's last epoch is the newest. */
+  #noteAlone(): void {
+    try {
+      this.#parts.goesOnAlone();
+    } catch (error) {
+      this.#say('error', `it could not be noted that the guest goes on alone: ${messageOf(error)}`);
     }
   }
 

@@ -117,8 +117,11 @@ export class StandbyFinder implements ProtectionWorld {
       askPeer: () =>
         askProcess({
           ...{ addresses: standby.addresses, security, timeoutMs: ASK_PEER_TIMEOUT_MS },
-          question: { domainUuid: config.uuid, instance: standby.instance },
+          question: { domainUuid: config.uuid, instance: standby.instance, generation: offer.generation },
         }),
+      goesOnAlone: () => {
+        this.#ownership.goOnAlone(config, offer.generation + 1);
+      },
       forget: (outcome) => {
         this.#forget(outcome, offer.generation, peer);
         return Promise.resolve();

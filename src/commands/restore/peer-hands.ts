@@ -11,9 +11,9 @@ const QUERY_TIMEOUT_MS = 1_000;
 /** What a standby can find out about its primary, and do about it. */
 export function peerHands(order: StandByOrder): Pick<StandbyHands, 'askPeer' | 'fence'> {
   const { offer, key, fence } = order;
-  const { config, instance, addresses } = offer;
+  const { config, instance, addresses, generation } = offer;
   const security: Security = key === null ? { kind: 'plain' } : { kind: 'psk', key: Buffer.from(key, 'hex') };
-  const question = { domainUuid: config.uuid, instance };
+  const question = { domainUuid: config.uuid, instance, generation };
   const target = { domainName: config.name, domainUuid: config.uuid, hostId: instance.hostId, addresses };
   const noFence: FenceOutcome = { ok: false, text: 'there is no fence command' };
   return {

@@ -18,8 +18,8 @@ const FAILED_HERE: ReadonlySet<string> = new Set([
 export interface StandbyHands {
   askPeer(): Promise<PeerFinding>;
   fence(): Promise<FenceOutcome>;
-  /** Has the guest run here, from this checkpoint. `steal`: the old host is known not to write any more. */
-  takeOver(checkpoint: TakenCheckpoint): Promise<void>;
+  /** Has the guest run here, from this checkpoint. Calls `onLoaded` before anything can let it run, or speak. */
+  takeOver(checkpoint: TakenCheckpoint, onLoaded: () => void): Promise<void>;
   announce(): void;
 }
 
@@ -49,6 +49,8 @@ export class Standby {
   #decidedAtMs: number | undefined;
   #askedAtMs: number | undefined;
   #takeover: TakeoverInfo | undefined;
+  /** The machine has the guest's state, and may have been told to let it run. */
+  #mayHaveRun = false;
   /** Of those who wait for an order to be carried out. */
   #refuse: ((error: KemariError) => void)[] = [];
 
@@ -102,7 +104,7 @@ export class Standby {
   }
 
   machineFailed(reason: string): void {
-    this.#input({ type: 'machine-failed', reason });
+    this.#input({ type: 'machine-failed', reason, mayHaveRun: this.#mayHaveRun });
   }
 
   /**
@@ -248,7 +250,9 @@ export class Standby {
       const leasesOverAtMs = performance.now();
       const checkpoint = await link.take();
       const takenAtMs = performance.now();
-      await hands.takeOver(checkpoint);
+      await hands.takeOver(checkpoint, () => {
+        this.#mayHaveRun = true;
+      });
       const runsAtMs = performance.now();
       const decidedAtMs = this.#decidedAtMs ?? leasesOverAtMs;
       this.#takeover = {
@@ -269,7 +273,7 @@ export class Standby {
     } catch (error) {
       const { code, message } = asKemariError(error);
       logger.error({ event: 'takeover-failed', err: error }, message);
-      this.#input({ type: 'takeover-failed', reason: `${message} [${code}]` });
+      this.#input({ type: 'takeover-failed', reason: `${message} [${code}]`, mayHaveRun: this.#mayHaveRun });
     }
   }
 

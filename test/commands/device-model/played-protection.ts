@@ -145,6 +145,7 @@ export class PlayedProtection {
         await tell('ask-peer');
         return { answer: this.peer, text: this.peer };
       },
+      goesOnAlone: () => void this.told.push('note-alone'),
       endMachine: () => tell('end-machine'),
       machineRuns: () => this.machineRuns,
       logger: pino(

@@ -128,6 +128,21 @@ test('silence asks for the peer, and its death ends protection', async (t) => {
   t.deepEqual(played.states, ['copying', 'protected', 'protected', 'silent', 'unprotected']);
 });
 
+test('a guest goes on alone only once that was noted, unless the standby forgot it', async (t) => {
+  const played = await PlayedProtection.protected(t);
+  played.link({ type: 'lost', code: 'KEMARI_LINK_LOST', text: 'reset' });
+  await settled();
+  played.protection.input({ type: 'operator', verb: 'resume-unprotected' });
+  t.is((await played.protection.ended).outcome, 'unprotected');
+  const noted = played.told.indexOf('note-alone');
+  t.true(noted >= 0 && noted < played.told.indexOf('gate-open'));
+  const disarmed = await PlayedProtection.protected(t);
+  disarmed.protection.input({ type: 'operator', verb: 'unprotect' });
+  disarmed.link({ type: 'word', word: 'disarmed', text: '' });
+  await disarmed.protection.ended;
+  t.false(disarmed.told.includes('note-alone'));
+});
+
 test('an operator is told what cannot be done now', async (t) => {
   const played = await PlayedProtection.protected(t);
   t.throws(

@@ -1,0 +1,64 @@
+import test, { type ExecutionContext } from 'ava';
+import { Ownership } from '../../src/commands/ownership.js';
+import { claimOf } from '../../src/host/claim.js';
+import { thisInstance } from '../../src/host/host-id.js';
+import { configOf, temporaryHost } from './testing.js';
+
+const GENERATION = 3;
+
+/** A host on which a process of the domain's has ended. */
+function hostAfter(t: ExecutionContext) {
+  const { host } = temporaryHost(t);
+  const config = configOf('web');
+  const instance = { ...thisInstance(host), startTicks: '1' };
+  const answer = (generation = GENERATION) => claimOf(host, { domainUuid: config.uuid, instance, generation }).answer;
+  return { host, config, ownership: new Ownership(host), answer };
+}
+
+test('a process that runs has its claim, and one that only ended has none', (t) => {
+  const { host, config, answer } = hostAfter(t);
+  const question = { domainUuid: config.uuid, instance: thisInstance(host), generation: 0 };
+  t.is(claimOf(host, question).answer, 'runs');
+  t.is(answer(), 'gone');
+});
+
+test('a primary that died while it was protected is gone for its standby', (t) => {
+  const { config, ownership, answer } = hostAfter(t);
+  ownership.goOnAlone(config, GENERATION);
+  ownership.protect(config, { hostName: 'b', addresses: [] });
+  t.is(answer(), 'gone');
+});
+
+test('a standby that took over and ended since is not "gone": the primary must not go on from before', (t) => {
+  const { config, ownership, answer } = hostAfter(t);
+  ownership.goOnAlone(config, GENERATION + 1);
+  t.is(answer(), 'unknown');
+  ownership.tookOver(config, GENERATION + 1);
+  t.is(answer(), 'unknown');
+  ownership.release(config);
+  t.is(answer(), 'unknown', 'nor when its guest has ended in order');
+});
+
+test('a primary that went on alone and ended since is not "gone": its standby has an old epoch', (t) => {
+  const { config, ownership, answer } = hostAfter(t);
+  ownership.protect(config, { hostName: 'b', addresses: [] });
+  ownership.goOnAlone(config, GENERATION + 1);
+  ownership.endProtection(config);
+  t.is(answer(), 'unknown');
+  ownership.protect(config, { hostName: 'c', addresses: [] });
+  t.is(answer(), 'unknown', 'nor once another host protects it');
+  t.is(answer(GENERATION + 1), 'gone');
+});
+
+test('a takeover that failed before the guest ran leaves the claim as it was', (t) => {
+  const { config, ownership, answer } = hostAfter(t);
+  const takeBack = ownership.goOnAlone(config, GENERATION + 1);
+  takeBack();
+  t.is(answer(), 'gone');
+});
+
+test('what cannot be read, or is no domain, is no proof', (t) => {
+  const { host } = hostAfter(t);
+  const instance = { ...thisInstance(host), startTicks: '1' };
+  t.is(claimOf(host, { domainUuid: '../../etc/passwd', instance, generation: 9 }).answer, 'unknown');
+});
