@@ -190,6 +190,8 @@ void OutputGate::set_held_listener(HeldListener listener) {
 
 void OutputGate::require_lease(bool required) {
   lease_required_.store(required);
+  // The lease of a protection that has ended is none of the next one's.
+  if (!required) lease_until_ns_.store(INT64_MIN);
   wake_lanes();
 }
 

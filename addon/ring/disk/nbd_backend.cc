@@ -72,11 +72,27 @@ void NbdBackend::detach() {
 // The device ends: a server that does not answer must not keep it.
 void NbdBackend::abandon() {
   abandoned_ = true;
+  for (BlockRequest* request : std::exchange(waiting_for_bounce_, {})) client_->finished(*request, ECANCELED);
+  await_answers();
   unwatch();
   connection_.reset();  // from here on nothing writes into the requests' buffers
   stepped_.clear();
-  for (BlockRequest* request : std::exchange(waiting_for_bounce_, {})) client_->finished(*request, ECANCELED);
   for (BlockRequest* request : std::vector(in_flight_)) finish(*request, ECANCELED);
+}
+
+// What the server was asked for it may carry out after we have gone, behind whatever another host has written by then.
+// So the end of this one is not told before the answers are there, or have not come for too long.
+void NbdBackend::await_answers() {
+  const auto deadline = std::chrono::steady_clock::now() + kAbandonTimeout;
+  while (connection_ != nullptr && !in_flight_.empty()) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    if (left.count() <= 0 || ::nbd_poll(connection_->handle(), static_cast<int>(left.count())) <= 0) break;
+    hand_back();
+  }
+  if (in_flight_.empty()) return;
+  client_->storage_event("NBD disk " + uri_ + " is let go with " + std::to_string(in_flight_.size()) +
+                         " requests unanswered: the server may still carry them out");
 }
 
 void NbdBackend::watch() {
@@ -220,6 +236,7 @@ void NbdBackend::stepped(BlockRequest& request, int result) {
     }
     request.done += request.piece;
     if (request.done < request.length) {
+      if (abandoned_) return finish(request, ECANCELED);
       io_consume(request.data, request.piece);
       (void)start_step(request);
       return;
@@ -228,6 +245,7 @@ void NbdBackend::stepped(BlockRequest& request, int result) {
   const bool durable =
       !request.write_through || connection_ == nullptr || connection_->can_fua() || !geometry_.can_flush;
   if (!durable && request.operation != BlockOperation::kRead && request.operation != BlockOperation::kFlush) {
+    if (abandoned_) return finish(request, ECANCELED);
     // No FUA: a flush of its own makes the write durable; the request then ends as one.
     request.operation = BlockOperation::kFlush;
     (void)start_step(request);

@@ -22,6 +22,7 @@ class NbdBackend final : public BlockBackend {
   static constexpr std::chrono::milliseconds kConnectTimeout{10'000};
   // After a loss: so many attempts, the pause between them doubling from the first to the last value. A request that
   // comes when all are used up starts a new round.
+  static constexpr std::chrono::milliseconds kAbandonTimeout{2'000};
   static constexpr int kReconnectAttempts = 60;
   static constexpr std::chrono::milliseconds kFirstReconnectPause{100};
   static constexpr std::chrono::milliseconds kLastReconnectPause{5'000};
@@ -45,6 +46,7 @@ class NbdBackend final : public BlockBackend {
   void work(BlockRequest& request) override;
 
  private:
+  void await_answers();
   void watch();
   void pump();
   void update_interest();
