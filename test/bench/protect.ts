@@ -183,9 +183,8 @@ class ProtectBench {
 
 /** When the source last said that the guest stops: milliseconds of Unix time. */
 function stoppedAtMs(log: string): number {
-  const line = log.split('\n').findLast((text) => text.includes('the guest stops here')) ?? '{}';
-  const { time } = JSON.parse(line) as { time?: string };
-  return time === undefined ? NaN : Date.parse(time);
+  const line = log.split('\n').findLast((text) => text.includes('the guest stops here')) ?? '';
+  return Date.parse(line.trim().split(' ')[0] ?? '');
 }
 
 async function main(): Promise<void> {

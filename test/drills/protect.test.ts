@@ -11,6 +11,8 @@ import { Witness } from '../../src/stage/witness.js';
 import { GUEST_IMAGE, GUEST_MISSING } from '../fixtures/guest-image.js';
 
 const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
+/** Real, and long: only where KEMARI_LONG asks for it; the shorter drills of the same promises run every day. */
+const longDrill = process.env['KEMARI_LONG'] === undefined ? (): void => undefined : drill;
 const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 const WAIT_MS = 30_000;
@@ -107,35 +109,38 @@ drill(`not a frame leaves while the standby's acks do not arrive; all of them do
   await guest.kemari(host, 'unprotect', GUEST_NAME);
 });
 
-drill(`a slow link slows the guest: what waits for it stays bounded, and the guest goes on${missing}`, async (t) => {
-  const host = await runningHost();
-  await guest.protect(host);
-  await stage.cables.shape('sync', '40mbit');
-  try {
-    const writing = guest.run('for i in 1 2 3; do dd if=/dev/urandom of=/dev/shm/fill bs=1M count=48; done', 120_000);
-    let worst = 0;
-    let done = false as boolean;
-    writing.then(
-      () => (done = true),
-      () => (done = true),
-    );
-    while (!done) {
-      const info = await protection(host);
-      worst = Math.max(worst, info?.unackedBytes ?? 0);
-      await waitUntil(() => done, { timeoutMs: 200 });
+longDrill(
+  `a slow link slows the guest: what waits for it stays bounded, and the guest goes on${missing}`,
+  async (t) => {
+    const host = await runningHost();
+    await guest.protect(host);
+    await stage.cables.shape('sync', '40mbit');
+    try {
+      const writing = guest.run('for i in 1 2 3; do dd if=/dev/urandom of=/dev/shm/fill bs=1M count=48; done', 120_000);
+      let worst = 0;
+      let done = false as boolean;
+      writing.then(
+        () => (done = true),
+        () => (done = true),
+      );
+      while (!done) {
+        const info = await protection(host);
+        worst = Math.max(worst, info?.unackedBytes ?? 0);
+        await waitUntil(() => done, { timeoutMs: 200 });
+      }
+      await writing;
+      t.log(`at most ${(worst / 2 ** 20).toFixed(1)} MiB were not acknowledged`);
+      t.true(worst < MAX_UNACKED_BYTES + 64 * 2 ** 20);
+      t.is((await protection(host))?.state, 'protected');
+    } finally {
+      await stage.cables.shape('sync', undefined);
     }
-    await writing;
-    t.log(`at most ${(worst / 2 ** 20).toFixed(1)} MiB were not acknowledged`);
-    t.true(worst < MAX_UNACKED_BYTES + 64 * 2 ** 20);
-    t.is((await protection(host))?.state, 'protected');
-  } finally {
-    await stage.cables.shape('sync', undefined);
-  }
-  await guest.run('rm /dev/shm/fill');
-  await guest.kemari(host, 'unprotect', GUEST_NAME);
-});
+    await guest.run('rm /dev/shm/fill');
+    await guest.kemari(host, 'unprotect', GUEST_NAME);
+  },
+);
 
-drill(`a protected guest can be paused, and rebooted, and stays protected${missing}`, async (t) => {
+longDrill(`a protected guest can be paused, and rebooted, and stays protected${missing}`, async (t) => {
   const host = await runningHost();
   await guest.protect(host);
   await guest.kemari(host, 'pause', GUEST_NAME);
@@ -158,22 +163,25 @@ drill(`a protected guest can be paused, and rebooted, and stays protected${missi
   await guest.kemari(host, 'unprotect', GUEST_NAME);
 });
 
-drill(`a guest is handed over to its standby and back, and moved, under a client's connection${missing}`, async (t) => {
-  await conversing(t, async () => {
-    for (let turn = 0; turn < 4; turn++) {
-      const host = await runningHost();
-      const there = otherHost(host);
-      if (turn % 2 === 0) {
-        await guest.protect(host);
-        await guest.kemari(host, 'switchover', GUEST_NAME);
-      } else {
-        await guest.kemari(host, 'migrate', GUEST_NAME, HOST_ADDRESSES[there].sync, '--live');
+longDrill(
+  `a guest is handed over to its standby and back, and moved, under a client's connection${missing}`,
+  async (t) => {
+    await conversing(t, async () => {
+      for (let turn = 0; turn < 4; turn++) {
+        const host = await runningHost();
+        const there = otherHost(host);
+        if (turn % 2 === 0) {
+          await guest.protect(host);
+          await guest.kemari(host, 'switchover', GUEST_NAME);
+        } else {
+          await guest.kemari(host, 'migrate', GUEST_NAME, HOST_ADDRESSES[there].sync, '--live');
+        }
+        await guest.untilRunsOn(there, WAIT_MS);
+        await until(t, 'nothing is left of it here', async () => (await domains(host)).length === 0);
       }
-      await guest.untilRunsOn(there, WAIT_MS);
-      await until(t, 'nothing is left of it here', async () => (await domains(host)).length === 0);
-    }
-  });
-});
+    });
+  },
+);
 
 drill(`a machine that dies under protection goes on at the standby, and is not restarted here${missing}`, async (t) => {
   const host = await runningHost();

@@ -23,6 +23,8 @@ import {
 /** The table "Who may run" of the design: each row that can be driven from outside. */
 
 const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
+/** Real, and long: only where KEMARI_LONG asks for it; the shorter drills of the same promises run every day. */
+const longDrill = process.env['KEMARI_LONG'] === undefined ? (): void => undefined : drill;
 const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 /** That somebody stays silent can only be waited for: several takeover timeouts, and some retransmissions of the client. */
@@ -108,7 +110,7 @@ drill(`a host that slept through its takeover says nothing when it wakes up${mis
   });
 });
 
-drill(
+longDrill(
   `--failover auto: a host that is only cut off is fenced before its guest goes on elsewhere${missing}`,
   async (t) => {
     await play(t, { migrate: AUTO }, async (scene) => {
@@ -141,7 +143,7 @@ drill(
   },
 );
 
-drill(
+longDrill(
   `the primary's QEMU dies: the standby is told and takes over, and nothing is restarted here${missing}`,
   async (t) => {
     await play(t, { migrate: MANUAL, keys: { on_crash: 'restart' } }, async (scene) => {
@@ -156,7 +158,7 @@ drill(
   },
 );
 
-drill(`--on-silence continue: the primary goes on alone, and SIGHUP is refused${missing}`, async (t) => {
+longDrill(`--on-silence continue: the primary goes on alone, and SIGHUP is refused${missing}`, async (t) => {
   await play(t, { fence: false, migrate: [...MANUAL, '--on-silence', 'continue'] }, async (scene) => {
     const { guest, stage } = scene;
     await stage.cables.cut('sync');
@@ -171,7 +173,7 @@ drill(`--on-silence continue: the primary goes on alone, and SIGHUP is refused${
   });
 });
 
-drill(`resume --unprotected: a primary that holds goes on at its operator's word${missing}`, async (t) => {
+longDrill(`resume --unprotected: a primary that holds goes on at its operator's word${missing}`, async (t) => {
   await play(t, { fence: false, migrate: MANUAL }, async (scene) => {
     const { guest, stage } = scene;
     await t.throwsAsync(guest.kemari('A', 'resume', '--unprotected', GUEST_NAME), { code: 'KEMARI_PEER_ANSWERS' });
@@ -221,7 +223,7 @@ for (const [how, end] of [
   ['unprotect', (scene: Scene) => scene.guest.kemari('A', 'unprotect', GUEST_NAME)],
   ['destroy', (scene: Scene) => scene.guest.kemari('A', 'destroy', GUEST_NAME)],
 ] as const) {
-  drill(`${how} reaches the standby, which ends without a trace${missing}`, async (t) => {
+  longDrill(`${how} reaches the standby, which ends without a trace${missing}`, async (t) => {
     await play(t, { migrate: MANUAL }, async (scene) => {
       const { guest } = scene;
       await end(scene);
@@ -239,7 +241,7 @@ for (const [how, end] of [
   });
 }
 
-drill(`a guest that reboots stays protected, and is carried on after it${missing}`, async (t) => {
+longDrill(`a guest that reboots stays protected, and is carried on after it${missing}`, async (t) => {
   await play(t, { migrate: AUTO }, async (scene) => {
     const { guest, stage } = scene;
     await keepsItsWord(t, scene);

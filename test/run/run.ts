@@ -10,7 +10,8 @@ const SHOWN_LINES = 60;
 
 export interface RunOptions {
   readonly cwd?: string;
-  readonly env?: Readonly<Record<string, string>>;
+  /** Added to ours; undefined takes one away. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
 /** Runs one command that counts as one; its output is shown only when it fails. Returns what it printed. */
