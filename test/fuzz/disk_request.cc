@@ -83,7 +83,7 @@ void carry_out(const DiskRequest& request, const BlockGeometry& geometry) {
   KEMARI_ASSERT(io_bytes(pieces) == total - total / 2);
 }
 
-void check_ranges(DiskRequest& request, const BlockGeometry& geometry) {
+void try_ranges(DiskRequest& request, const BlockGeometry& geometry) {
   uint8_t answer = parse_ranges(request);
   if (answer == VIRTIO_BLK_S_OK) answer = check_ranges(request, geometry);
   KEMARI_ASSERT(answer == VIRTIO_BLK_S_OK || answer == VIRTIO_BLK_S_IOERR || answer == VIRTIO_BLK_S_UNSUPP);
@@ -122,7 +122,7 @@ void run(Input input) {
       return carry_out(request, geometry);
     case VIRTIO_BLK_T_DISCARD:
     case VIRTIO_BLK_T_WRITE_ZEROES:
-      return check_ranges(request, geometry);
+      return try_ranges(request, geometry);
     default:
       return;
   }

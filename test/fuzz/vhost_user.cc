@@ -92,8 +92,9 @@ class TrivialDevice final : public RingDevice {
         held_[index].push_back(std::move(request));
     }
   }
-  void finish(uint32_t index, const Request& request) {
+  void finish(uint32_t index, Request& request) {
     for (const Segment& segment : request.chain.writable) std::memset(segment.hva, 0x5a, segment.length);
+    if (request.outbound.sequence != 0) lane().done(request.outbound);
     complete(index, request.chain.head, static_cast<uint32_t>(request.chain.writable_bytes()));
   }
   void finish_later(uint32_t index) {
@@ -125,6 +126,10 @@ class TrivialDevice final : public RingDevice {
       }
     }
   }
+  // No checkpoint is taken or put in place here; ring_state.cc does that.
+  RingDeviceKind kind() const override { return RingDeviceKind::kDisk; }
+  std::vector<DeviceRequest> requests_to_cut() override { return {}; }
+  void submit_again(uint32_t, const CutRequest&, const std::vector<Segment>&) override { KEMARI_ASSERT(false); }
 
   std::vector<uint8_t> config_ = std::vector<uint8_t>(32);
   std::deque<std::unique_ptr<Request>> later_[kQueues];
