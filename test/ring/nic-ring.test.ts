@@ -222,7 +222,7 @@ test.serial(
 
 test.serial(
   'a closed gate holds frames and answers them, and what leaves is what it took, in order',
-  onStand(async (t, stand) => {
+  onStand((t, stand) => {
     const { guest, wire, device } = openNic(stand);
     stand.gate.close();
     const frames = [1, 2, 3].map((i) => guest.offerFrame(frameOf(pattern(600, i))));
