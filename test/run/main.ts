@@ -14,6 +14,15 @@ const startMs = performance.now();
 process.env[RUN_MARK] = mark;
 process.env['FORCE_COLOR'] = '0';
 
+// A run that is ended takes along what it started, tests and guests.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    endLeftovers(totals, mark);
+    say(`ended by ${signal}`);
+    process.exit(1);
+  });
+}
+
 if (files.length > 0) {
   await runAva(totals, '', files);
 } else {
