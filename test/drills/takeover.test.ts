@@ -76,6 +76,8 @@ async function takeOver(t: ExecutionContext, machines: TwoMachines, from: Side):
   await waitUntil(() => gate.lastSequence > before + 3n, { timeoutMs: ANSWER_TIMEOUT_MS, everyMs: 1 });
   const checkpoint = await machines.capture(from, standby);
   const pending = from.run.devices.all.flatMap((device) => device.pending());
+  // Frames among it are not pending any more: the guest was answered when they were held.
+  const { held, released } = gate.counters();
   await from.run.end();
   const start = performance.now();
   await standby.run.takeOver(checkpoint);
@@ -85,7 +87,7 @@ async function takeOver(t: ExecutionContext, machines: TwoMachines, from: Side):
   t.log(
     `${pending.length} requests pending, state of ${stateBytes} bytes, guest running after ${tookMs.toFixed(1)} ms`,
   );
-  t.true(pending.some(({ held }) => held));
+  t.true(held > released);
   return standby;
 }
 
