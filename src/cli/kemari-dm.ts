@@ -1,31 +1,11 @@
 #!/usr/bin/env node
-import { writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { runDeviceModel } from '../commands/device-model.js';
+import { guestProcess } from './guest-process.js';
 
-/** Exit code after a mistake of our own (EX_SOFTWARE of sysexits.h). */
-const EXIT_INTERNAL = 70;
-
-/** pino's number for `fatal`. */
-const LEVEL_FATAL = 60;
-
-const STDERR_FD = 2;
-
-const terminate = new AbortController();
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  process.on(signal, () => {
-    terminate.abort(new Error(`${signal} received`));
-  });
-}
+const terminate = guestProcess();
 // It has no terminal; the hangup of its creator's is no order to end.
 process.on('SIGHUP', () => undefined);
-
-// QEMU dies with this process (its parent-death signal), so that nothing runs on what can no longer be trusted.
-process.on('uncaughtException', (error) => {
-  const record = { level: LEVEL_FATAL, time: new Date().toISOString(), event: 'internal-error', msg: error.stack };
-  writeSync(STDERR_FD, `${JSON.stringify(record)}\n`);
-  process.exit(EXIT_INTERNAL);
-});
 
 const { values } = parseArgs({
   options: { root: { type: 'string' }, domid: { type: 'string' }, paused: { type: 'boolean', default: false } },
@@ -38,6 +18,6 @@ process.exit(
     root: values.root,
     domid: Number(values.domid),
     paused: values.paused,
-    terminate: terminate.signal,
+    terminate,
   }),
 );

@@ -1,0 +1,26 @@
+import { writeSync } from 'node:fs';
+
+/** Exit code after a mistake of our own (EX_SOFTWARE of sysexits.h). */
+const EXIT_INTERNAL = 70;
+
+/** pino's number for `fatal`. */
+const LEVEL_FATAL = 60;
+
+const STDERR_FD = 2;
+
+/** What every process that owns a QEMU does at its start. Aborted by SIGTERM and SIGINT; the reason says which. */
+export function guestProcess(): AbortSignal {
+  const terminate = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      terminate.abort(new Error(`${signal} received`));
+    });
+  }
+  // QEMU dies with this process (its parent-death signal), so that nothing runs on what can no longer be trusted.
+  process.on('uncaughtException', (error) => {
+    const record = { level: LEVEL_FATAL, time: new Date().toISOString(), event: 'internal-error', msg: error.stack };
+    writeSync(STDERR_FD, `${JSON.stringify(record)}\n`);
+    process.exit(EXIT_INTERNAL);
+  });
+  return terminate.signal;
+}
