@@ -20,21 +20,27 @@ export function takeDescriptor(socket: Socket): number | undefined {
 
 /**
  * Reads exactly `count` bytes of a connection, not one more, and gives the connection back as a descriptor. `undefined`
- * when it ended before, or was longer than `timeoutMs` about it; it is closed then. The descriptor passed in is ours.
+ * when it ended before, was longer than `timeoutMs` about it, or `signal` was aborted; it is closed then. The descriptor
+ * passed in is ours.
  */
 export function readExactly(
   fd: number,
   count: number,
   timeoutMs: number,
+  signal?: AbortSignal,
 ): Promise<{ readonly bytes: Buffer; readonly fd: number } | undefined> {
   return new Promise((resolve) => {
     const bytes = Buffer.alloc(count);
     let filled = 0;
     const settle = (whole: boolean): void => {
       clearTimeout(timer);
+      signal?.removeEventListener('abort', giveUp);
       if (!whole) socket.destroy();
       const taken = whole ? takeDescriptor(socket) : undefined;
       resolve(taken === undefined ? undefined : { bytes, fd: taken });
+    };
+    const giveUp = (): void => {
+      settle(false);
     };
     const onread: OnReadOpts = {
       // Never more than what is missing: the rest belongs to whoever gets the connection.
@@ -49,18 +55,9 @@ export function readExactly(
     // Its types know of `onread` for connect() only.
     const options: SocketConstructorOpts & { onread: OnReadOpts } = { fd, readable: true, writable: true, onread };
     const socket = new Socket(options);
-    const timer = setTimeout(() => {
-      settle(false);
-    }, timeoutMs);
-    socket.on('error', () => {
-      settle(false);
-    });
-    socket.on('end', () => {
-      settle(false);
-    });
-    socket.on('close', () => {
-      settle(false);
-    });
+    const timer = setTimeout(giveUp, timeoutMs);
+    for (const event of ['error', 'end', 'close']) socket.on(event, giveUp);
+    signal?.addEventListener('abort', giveUp);
     socket.resume();
   });
 }

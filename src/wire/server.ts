@@ -6,7 +6,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import { KemariError, errorToWire, messageOf } from '../base/errors.js';
 import { readJsonLines, writeJsonLine } from '../base/json-lines.js';
 import { checkProtocol } from './compare.js';
-import { ConnectionBudget } from './connection-budget.js';
+import { CONNECTION_LIMIT, CONNECTION_LIMIT_PER_ADDRESS, ConnectionBudget } from './connection-budget.js';
 import type { Accept, Offer, PeerQuestion, Security } from './contract.js';
 import { MESSAGE_LIMIT_BYTES } from './control-connection.js';
 import { readExactly, takeDescriptor } from './descriptor.js';
@@ -14,6 +14,7 @@ import type { ControlAnswer } from './messages.js';
 import { decodePreamble, PREAMBLE_BYTES } from './preamble.js';
 import { readInstance } from './read-accept.js';
 import { readOffer } from './read-offer.js';
+import { Refusals } from './refusals.js';
 import { CONTROL_IDENTITY, TLS_OPTIONS } from './secure.js';
 import { Shape } from './shape.js';
 
@@ -38,7 +39,7 @@ export interface WireHandlers {
   alive(question: PeerQuestion): { readonly answer: 'runs' | 'gone' | 'unknown'; readonly reason: string };
   /** A stream or lease connection with a token; the descriptor belongs to the callee if it answers true. */
   link(kind: 'stream' | 'lease', token: string, fd: number): boolean;
-  /** For the log: what was turned away, and why. */
+  /** For the log: what was turned away, and why; not each one where they are many (Refusals). */
   refused(peer: string, why: string): void;
 }
 
@@ -52,9 +53,15 @@ export class WireServer {
   readonly #tls: TlsServer | undefined;
   readonly #budget = new ConnectionBudget();
   readonly #open = new Set<Socket>();
+  readonly #refusals: Refusals;
+  /** Of control connections, by their two ends: what gives their place back. */
+  readonly #places = new Map<string, () => void>();
 
   private constructor(security: Security, handlers: WireHandlers) {
     this.#handlers = handlers;
+    this.#refusals = new Refusals((peer, why) => {
+      handlers.refused(peer, why);
+    });
     if (security.kind === 'psk') this.#tls = this.#secureServer(security.key);
   }
 
@@ -81,7 +88,7 @@ export class WireServer {
       }
       // An accept that fails for want of descriptors is over with the next close.
       server.on('error', (error) => {
-        handlers.refused('nobody', messageOf(error));
+        wire.#refusals.note('nobody', messageOf(error));
       });
       wire.#servers.push(server);
     }
@@ -102,43 +109,55 @@ export class WireServer {
     const closed = this.#servers.map((server) => new Promise((resolve) => server.close(resolve)));
     for (const socket of this.#open) socket.destroy();
     await Promise.all(closed);
+    this.#refusals.close();
   }
 
   async #greet(socket: Socket): Promise<void> {
     const host = socket.remoteAddress ?? 'unknown';
     const peer = `${host} port ${socket.remotePort ?? 0}`;
-    const leave = this.#budget.enter(host);
+    const displaced = new AbortController();
+    const leave = this.#budget.enter(host, () => {
+      displaced.abort();
+      this.#refusals.note(peer, `more than ${CONNECTION_LIMIT} connections are open: it was the oldest of its address`);
+    });
     if (leave === undefined) {
+      this.#refusals.note(peer, `more than ${CONNECTION_LIMIT_PER_ADDRESS} connections of its address are open`);
       socket.destroy();
       return;
     }
     let kept = false;
     try {
       const fd = takeDescriptor(socket);
-      const read = fd === undefined ? undefined : await readExactly(fd, PREAMBLE_BYTES, PREAMBLE_TIMEOUT_MS);
+      const read =
+        fd === undefined ? undefined : await readExactly(fd, PREAMBLE_BYTES, PREAMBLE_TIMEOUT_MS, displaced.signal);
       if (read === undefined) return;
       const preamble = decodePreamble(read.bytes);
       if (preamble?.kind === 'control') {
         kept = true;
-        this.#control(read.fd, peer, leave);
+        this.#control(read.fd, peer, leave, displaced.signal);
       } else if (preamble === undefined || !this.#handlers.link(preamble.kind, preamble.token, read.fd)) {
         closeSync(read.fd);
-        this.#handlers.refused(peer, preamble === undefined ? 'no preamble of kemari' : 'an unknown token');
+        this.#refusals.note(peer, preamble === undefined ? 'no preamble of kemari' : 'an unknown token');
       }
     } finally {
       if (!kept) leave();
     }
   }
 
-  #control(fd: number, peer: string, leave: () => void): void {
+  #control(fd: number, peer: string, leave: () => void, displaced: AbortSignal): void {
     const socket = new Socket({ fd, readable: true, writable: true });
+    const ends = endsOf(socket);
     this.#open.add(socket);
+    this.#places.set(ends, leave);
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
       this.#open.delete(socket);
+      this.#places.delete(ends);
       leave();
     });
-    if (this.#tls === undefined) this.#serve(socket, peer);
+    displaced.addEventListener('abort', () => socket.destroy());
+    if (displaced.aborted) socket.destroy();
+    if (this.#tls === undefined) this.#serve(socket, peer, ends);
     else this.#tls.emit('connection', socket);
   }
 
@@ -149,18 +168,18 @@ export class WireServer {
       pskCallback: (_, identity) => (identity === CONTROL_IDENTITY ? key : null),
     });
     server.on('tlsClientError', (error, socket) => {
-      this.#handlers.refused(socket.remoteAddress ?? 'unknown', `no TLS with our key: ${messageOf(error)}`);
+      this.#refusals.note(socket.remoteAddress ?? 'unknown', `no TLS with our key: ${messageOf(error)}`);
       socket.destroy();
     });
     server.on('secureConnection', (socket) => {
       socket.on('error', () => socket.destroy());
-      this.#serve(socket, `${socket.remoteAddress ?? 'unknown'} port ${socket.remotePort ?? 0}`);
+      this.#serve(socket, `${socket.remoteAddress ?? 'unknown'} port ${socket.remotePort ?? 0}`, endsOf(socket));
     });
     return server;
   }
 
   /** One request of a peer that has the key (or none is asked for), one answer, the end. */
-  #serve(channel: Duplex, peer: string): void {
+  #serve(channel: Duplex, peer: string, ends: string): void {
     const hungUp = new AbortController();
     const timer = setTimeout(() => channel.destroy(), REQUEST_TIMEOUT_MS);
     channel.on('close', () => {
@@ -173,10 +192,12 @@ export class WireServer {
       if (asked) return;
       asked = true;
       clearTimeout(timer);
+      // A stranger no more: how long an answer takes, and how many are asked for at a time, is ours to bear.
+      this.#places.get(ends)?.();
       void this.#answer(request, channel, { peer, signal: hungUp.signal });
     };
     const onGarbage = (error: KemariError): void => {
-      this.#handlers.refused(peer, error.message);
+      this.#refusals.note(peer, error.message);
       channel.destroy();
     };
     readJsonLines(channel, onRequest, onGarbage, MESSAGE_LIMIT_BYTES);
@@ -204,9 +225,14 @@ export class WireServer {
         send({ type: 'accept', accept: await this.#handlers.offer(offer, { ...peer, progress }) });
       }
     } catch (error) {
-      this.#handlers.refused(peer.peer, messageOf(error));
+      this.#refusals.note(peer.peer, messageOf(error));
       send({ type: 'refuse', error: errorToWire(error) });
     }
     channel.end();
   }
+}
+
+/** The two ends of a connection, which no other one has while it is open. */
+function endsOf(socket: Socket): string {
+  return [socket.localAddress, socket.localPort, socket.remoteAddress, socket.remotePort].join(' ');
 }
