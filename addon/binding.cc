@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include "capture/napi_capture.h"
+#include "fault/napi_fault.h"
 #include "link/napi_link.h"
 #include "napi_descriptor.h"
 #include "napi_gate.h"
@@ -26,6 +27,7 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define_host(env, exports);
   define_unix_socket(env, exports);
   define_descriptor(env, exports);
+  define_fault(env, exports);
   return exports;
 }
 

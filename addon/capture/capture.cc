@@ -9,6 +9,7 @@
 
 #include "capture/clock.h"
 #include "error.h"
+#include "fault/fault.h"
 
 namespace kemari {
 
@@ -120,7 +121,9 @@ uint64_t Capture::count_dirty() {
 
 void Capture::copy(Checkpoint& checkpoint) {
   uint8_t* to = checkpoint.pages.append(page_count(checkpoint.ranges));
+  const PageRange* const middle = checkpoint.ranges.data() + checkpoint.ranges.size() / 2;
   for (const PageRange& range : checkpoint.ranges) {
+    if (&range == middle && checkpoint.epoch > 0) fault_point("capture.half-copied");
     const uint64_t bytes = range.count * kPageBytes;
     std::memcpy(to, ram_->data() + range.first * kPageBytes, bytes);
     to += bytes;
@@ -206,13 +209,16 @@ CaptureResult Capture::capture(uint64_t epoch, ResumePolicy policy, int64_t call
     command_ = {};
     triggered_ns_ = monotonic_ns();
     result_.trigger_ns = triggered_ns_ - called_ns;
+    fault_point("capture.before-stop");
     monitor_.trigger();
     stop_guest();
+    fault_point("capture.after-stop");
     const int64_t stopped_ns = monotonic_ns();
     result_.stop_ns = stopped_ns - triggered_ns_;
     result_.through_sequence = domain_.gate->cut();
     // Before the rings: their threads have just answered QEMU, and where CPUs are few they are not at rest yet.
     collect_theirs();
+    fault_point("capture.scanned");
     const int64_t scanned_ns = monotonic_ns();
     cut_rings(*checkpoint);
     collect_ours();
@@ -222,7 +228,8 @@ CaptureResult Capture::capture(uint64_t epoch, ResumePolicy policy, int64_t call
     result_.scan_ns = scanned_ns - stopped_ns;
     result_.copy_ns = copied_ns - scanned_ns;
     // QEMU may be done by now, or it goes on as soon as it is.
-    if (policy == ResumePolicy::kAtOnce) state_file_->release();
+    if (policy == ResumePolicy::kAtOnce) let_go();
+    fault_point("capture.serializing");
     wait_for_state();
     whole_ns_ = monotonic_ns();
     result_.serialize_ns = whole_ns_ - stopped_ns;
@@ -253,15 +260,21 @@ CaptureResult Capture::capture(uint64_t epoch, ResumePolicy policy, int64_t call
 CaptureResult Capture::resume() {
   require(held_, "no capture holds the guest");
   const int64_t released_ns = monotonic_ns();
-  state_file_->release();
+  let_go();
   finish(released_ns);
   return result_;
+}
+
+void Capture::let_go() {
+  fault_point("capture.before-resume");
+  state_file_->release();
 }
 
 // QEMU was let go: waits until the guest runs.
 void Capture::finish(int64_t released_ns) {
   held_ = false;
   wait_for_answer();
+  fault_point("capture.after-resume");
   const int64_t answered_ns = monotonic_ns();
   result_.resumed = command_.resumed;
   result_.resume_ns = answered_ns - released_ns;

@@ -105,6 +105,7 @@ class Capture {
   void wait_for_state();
   void check_state(const std::vector<uint8_t>& state) const;
   void wait_for_answer();
+  void let_go();
   void finish(int64_t released_ns);
   template <typename Reached>
   void wait_until(Reached&& reached, const char* what);

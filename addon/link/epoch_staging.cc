@@ -7,6 +7,7 @@
 #include <string>
 
 #include "error.h"
+#include "fault/fault.h"
 #include "link/crc32c.h"
 #include "link/wire_bytes.h"
 #include "memory/page_bytes.h"
@@ -88,6 +89,7 @@ std::optional<CommittedEpoch> EpochStaging::accept(const RecordHeader& header, s
     return commit(header, payload);
   } else if (type == RecordType::kPages) {
     take_pages(header, payload);
+    fault_point("receive.pages");
   } else {
     take_section(header, payload);
   }
@@ -107,6 +109,7 @@ void EpochStaging::begin(const RecordHeader& header, std::span<const uint8_t> pa
     broken("the epoch has " + std::to_string(device_count) + " devices, " + std::to_string(limits_.device_count) +
            " were agreed");
   }
+  fault_point("receive.begun");
   in_epoch_ = true;
   next_.epoch = header.epoch;
   digest_ = 0;
@@ -217,7 +220,9 @@ CommittedEpoch EpochStaging::commit(const RecordHeader& header, std::span<const 
 }
 
 void EpochStaging::apply() noexcept {
+  const Staged* const middle = to_apply_.data() + to_apply_.size() / 2;
   for (const Staged& staged : to_apply_) {
+    if (&staged == middle) fault_point("apply.half");
     if (staged.bytes != nullptr) {
       ram_.copy(staged.first_page, staged.count, staged.bytes);
     } else {

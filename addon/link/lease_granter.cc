@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "fault/fault.h"
 #include "link/lease_clock.h"
 #include "link/thread_priority.h"
 
@@ -69,6 +70,7 @@ void LeaseGranter::heard(uint64_t renewal) {
     const std::lock_guard lock(mutex_);
     if (granting_) {
       granted_until_ = heard_at_ + options_.lease + options_.lease / kDriftShare;
+      fault_point("lease.before-answer");
       connection_.post(lease_message(RecordType::kAnswer, renewal));
     }
   }

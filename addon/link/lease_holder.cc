@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "fault/fault.h"
 #include "link/lease_clock.h"
 #include "link/thread_priority.h"
 
@@ -62,11 +63,13 @@ void LeaseHolder::renew() {
   if (sent_ - answered_ == kMaxUnanswered) return;  // nobody answers: the lease has run out long ago
   sent_++;
   sent_at_[sent_ % kMaxUnanswered] = BootClock::now();  // before it is sent: the lease may only be shorter for it
+  fault_point("lease.before-renewal");
   connection_.post(lease_message(RecordType::kRenew, sent_));
 }
 
 void LeaseHolder::answered(uint64_t renewal) {
   if (renewal > sent_) fail("KEMARI_LINK_PROTOCOL", "the peer answered a renewal that was not sent");
+  fault_point("lease.answered");
   answered_ = renewal;
   const BootClock::time_point sent_at = sent_at_[renewal % kMaxUnanswered];
   round_trip_ = BootClock::now() - sent_at;

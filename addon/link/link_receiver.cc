@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "error.h"
+#include "fault/fault.h"
 #include "link/thread_priority.h"
 
 namespace kemari {
@@ -99,6 +100,7 @@ void LinkReceiver::take_part(const Record& record) {
   staged_bytes_ = staging_.staged_bytes();
   staged_bytes_peak_ = std::max(staged_bytes_peak_.load(), staged_bytes_.load());
   if (!committed) return;
+  fault_point("receive.whole");
   // Told before it is applied: the ack is on its way meanwhile. Nothing can keep apply() from coming to its end.
   committed_epoch_ = committed->epoch;
   const LinkEvent event{.type = LinkEvent::Type::kCommitted,
@@ -132,7 +134,9 @@ void LinkReceiver::ack(uint64_t epoch) {
                                 std::to_string(acked_epoch_) + " acknowledged");
   }
   acked_epoch_ = epoch;
+  fault_point("ack.before");
   post(RecordType::kAck, epoch, {});
+  fault_point("ack.after");
 }
 
 void LinkReceiver::say(Word word, const std::string& text) {

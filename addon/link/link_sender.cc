@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "error.h"
+#include "fault/fault.h"
 #include "link/thread_priority.h"
 
 namespace kemari {
@@ -113,8 +114,12 @@ bool LinkSender::encode_item(SendItem item) {
   if (const auto* word = std::get_if<WordMessage>(&item)) {
     Parcel* parcel = belt_.take();
     if (parcel == nullptr) return false;
+    const bool is_go = word->word == Word::kGo;
+    if (is_go) fault_point("handover.before-go");
     encoder_.encode(*word, *parcel);
-    return pass_on(parcel);
+    const bool goes_on = pass_on(parcel);
+    if (is_go) fault_point("handover.after-go");
+    return goes_on;
   }
   encoding_ = std::move(std::get<std::unique_ptr<Checkpoint>>(item));
   encoder_.start(*encoding_);
@@ -154,14 +159,23 @@ bool LinkSender::send_parcel(Parcel& parcel) {
   }
   const LinkClock::time_point start = LinkClock::now();
   uint64_t bytes = parcel.before.size() + parcel.header.size() + parcel.after.size();
-  if (!stream_.write(parcel.before, true) || !stream_.write(parcel.header, true)) return false;
+  const bool halts = parcel.epoch > 0 && !parcel.header.empty() && is_armed("send.pages");
+  if (!stream_.write(parcel.before, true) || !stream_.write(parcel.header, !halts)) return false;
+  if (halts) fault_point("send.pages");
   if (!parcel.header.empty()) {
     for (const std::span<const uint8_t> piece : parcel.pages.payload()) {
       if (!stream_.write(piece, true)) return false;
       bytes += piece.size();
     }
   }
-  if (!stream_.write(parcel.after, !parcel.ends_item)) return false;
+  if (parcel.commit_epoch > 0 && is_armed("send.last-byte")) {
+    const std::span<const uint8_t> all(parcel.after);
+    if (!stream_.write(all.first(all.size() - 1), false)) return false;
+    fault_point("send.last-byte");
+    if (!stream_.write(all.last(1), false)) return false;
+  } else if (!stream_.write(parcel.after, !parcel.ends_item)) {
+    return false;
+  }
   rate_.note(bytes, LinkClock::now() - start);
   sent_bytes_ += bytes;
   raw_bytes_ += parcel.done_bytes;

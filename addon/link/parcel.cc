@@ -9,6 +9,7 @@ void Parcel::clear() noexcept {
   after.clear();
   finished.reset();
   done_bytes = 0;
+  epoch = 0;
   commit_epoch = 0;
   ends_item = false;
 }

@@ -22,6 +22,7 @@ struct Parcel {
   std::vector<uint8_t> after;            // whole records, behind the pages
   std::unique_ptr<Checkpoint> finished;  // with its last parcel: may be filled again once that is sent
   uint64_t done_bytes = 0;               // of the submitted bytes, those that are done with this parcel
+  uint64_t epoch = 0;                    // of its pages; 0: they are sent ahead, or there are none
   uint64_t commit_epoch = 0;             // the epoch that ends with this parcel; 0: none
   bool ends_item = false;                // nothing has to follow soon
 

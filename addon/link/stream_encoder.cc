@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "fault/fault.h"
 #include "link/crc32c.h"
 #include "link/wire_bytes.h"
 
@@ -60,7 +61,9 @@ void StreamEncoder::start(const Checkpoint& checkpoint) {
 
 void StreamEncoder::next(Parcel& parcel, double link_ns_per_byte) {
   const uint64_t epoch = checkpoint_->epoch;
+  parcel.epoch = epoch;
   if (std::exchange(is_first_, false) && epoch > 0) {
+    fault_point("send.before-header");
     digest_ = 0;
     std::array<uint8_t, kBeginBytes> begin{};
     store_wire<uint32_t>(begin.data(), static_cast<uint32_t>(checkpoint_->devices.size()));

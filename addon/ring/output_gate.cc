@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "error.h"
+#include "fault/fault.h"
 #include "memory/dirty_bitmap.h"
 
 namespace kemari {
@@ -80,6 +81,8 @@ Outbound* GateLane::next_released() {
   if (first_ == held_.size()) return nullptr;
   Outbound* request = held_[first_];
   if (!gate_->was_released(request->sequence) || !gate_->lease_holds()) return nullptr;
+  fault_point("release.tested");
+  if (first_ > 0) fault_point("release.half");
   first_++;
   if (first_ == held_.size()) {
     held_.clear();
@@ -149,6 +152,7 @@ void OutputGate::open() {
 
 void OutputGate::release(uint64_t through_sequence) {
   KEMARI_ASSERT(through_sequence <= last_.load());
+  fault_point("release.before");
   KEMARI_ASSERT(released_through_.exchange(through_sequence) <= through_sequence);
   wake_lanes();
 }

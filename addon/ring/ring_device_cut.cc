@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "error.h"
+#include "fault/fault.h"
 #include "ring/device_queue.h"
 #include "ring/inflight_area.h"
 #include "ring/ring_device.h"
@@ -168,8 +169,10 @@ void RingDevice::start_restored(DeviceQueue& queue) {
   }
   publish(queue);
   size_t submitted = 0;
+  fault_point("replay.before");
   try {
     for (; submitted < cut.pending.size(); submitted++) {
+      if (submitted == cut.pending.size() / 2) fault_point("replay.half");
       submit_again(queue.index, cut.pending[submitted], writable[submitted]);
     }
   } catch (...) {
@@ -177,6 +180,7 @@ void RingDevice::start_restored(DeviceQueue& queue) {
     for (; submitted < cut.pending.size(); submitted++) queue.pending.remove(cut.pending[submitted].head);
     throw;
   }
+  fault_point("replay.after");
   update_running(queue);
 }
 

@@ -3,9 +3,10 @@ import { dirname } from 'node:path';
 
 /**
  * Replaces a file so that whatever happens, a loss of power included, its reader finds the old content or the new one,
- * whole; when this returns it is the new one. Mode 0600; missing folders are made, mode 0700.
+ * whole; when this returns it is the new one. Mode 0600; missing folders are made, mode 0700. `beforeRename` is called while
+ * the new content is whole and the old one still stands.
  */
-export function writeDurably(path: string, text: string): void {
+export function writeDurably(path: string, text: string, beforeRename?: () => void): void {
   const folder = dirname(path);
   if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 });
   const next = `${path}.new`;
@@ -16,6 +17,7 @@ export function writeDurably(path: string, text: string): void {
   } finally {
     closeSync(fd);
   }
+  beforeRename?.();
   renameSync(next, path);
   syncFolder(folder);
 }

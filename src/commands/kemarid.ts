@@ -11,6 +11,7 @@ import { instanceOf } from '../host/host-id.js';
 import type { KemaridRecord } from '../host/kemarid-record.js';
 import { tryLockFile, unlock } from '../host/lock-file.js';
 import type { Registry } from '../host/registry.js';
+import { armFault } from '../native/fault.js';
 import { DEFAULT_PORT, type Accept, type Offer, type PeerAddress, type Security } from '../wire/contract.js';
 import { WireServer, type OfferSession } from '../wire/server.js';
 import { openHost } from './context.js';
@@ -37,9 +38,10 @@ export interface KemaridOptions {
  * The host's ear: accepts protections and moves, starts a restore process for each, and answers whether a process of this
  * host runs. Returns when it was told to end.
  *
- * Errors: `KEMARI_KEMARID_RUNS`, `KEMARI_LISTEN`, those of `openHost`.
+ * Errors: `KEMARI_KEMARID_RUNS`, `KEMARI_LISTEN`, those of `armFault` and `openHost`.
  */
 export async function runKemarid(options: KemaridOptions): Promise<void> {
+  armFault(process.env);
   const registry = openHost(options.root);
   const { host } = registry;
   const lock = tryLockFile(host.kemarid, { create: true });

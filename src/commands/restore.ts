@@ -1,12 +1,14 @@
 import { closeSync, writeFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { messageOf } from '../base/errors.js';
+import { faultPoint } from '../base/fault.js';
 import { announce } from '../cluster/announce.js';
 import type { StandbyOptions } from '../engine/standby-state.js';
 import { ControlServer, type ControlHandlers } from '../host/control-server.js';
 import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
 import type { DomainConfig } from '../model/domain-config.js';
 import { addon } from '../native/addon.js';
+import { armFault } from '../native/fault.js';
 import type { LinkReceiver, TakenCheckpoint } from '../native/link.js';
 import { controlHandlers, noteEnd, openHouse, type DomainHouse } from './device-model.js';
 import type { Domain } from './device-model/domain.js';
@@ -52,6 +54,7 @@ export async function runRestore(options: RestoreOptions): Promise<number> {
   };
   const channel = new KemaridChannel();
   try {
+    armFault(process.env);
     const order = await channel.standByOrder();
     const { failed } = await new Restore(startup, logger, order, options).live(channel, release);
     logger.info({ event: 'end', failed }, 'the domain has ended');
@@ -123,6 +126,7 @@ class Restore {
           domain.takeOver(async (run) => {
             await this.#load(run, checkpoint, () => standby.epochAgeMs);
             onLoaded();
+            faultPoint('takeover.before-resume');
           }),
         announce: () => {
           announce(domain.nics, {
@@ -191,6 +195,7 @@ class Restore {
     });
     try {
       await loading;
+      faultPoint('takeover.loaded');
     } catch (error) {
       this.#note(takeBack);
       throw error;

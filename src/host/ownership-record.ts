@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeDurably, writeDurably } from '../base/durable-file.js';
 import { KemariError, messageOf } from '../base/errors.js';
+import { faultPoint } from '../base/fault.js';
 import type { HostPaths } from './paths.js';
 
 /** What a host remembers, across reboots, of a domain that it protected, took over or gave away. */
@@ -52,7 +53,11 @@ export function readOwnership(host: HostPaths, uuid: string): OwnershipRecord | 
 export function writeOwnership(host: HostPaths, record: Omit<OwnershipRecord, 'version' | 'atMs'>): void {
   const path = recordPath(host, record.uuid);
   try {
-    writeDurably(path, `${JSON.stringify({ version: 1, ...record, atMs: Date.now() })}\n`);
+    faultPoint('ownership.before-write');
+    writeDurably(path, `${JSON.stringify({ version: 1, ...record, atMs: Date.now() })}\n`, () => {
+      faultPoint('ownership.half-written');
+    });
+    faultPoint('ownership.after-write');
   } catch (error) {
     throw new KemariError('KEMARI_OWNERSHIP_WRITE', `cannot write ${path}: ${messageOf(error)}`, { cause: error });
   }

@@ -56,6 +56,15 @@ export interface Addon {
    */
   takeDirty(ramFd: number): { first: number; count: number }[];
   probeHost(): HostProbe;
+  /** Once a process: what src/native/fault.ts arms. `pass`: the time that it happens, from 1. */
+  armFault(fault: {
+    readonly point: string;
+    readonly action: 'kill' | 'stop' | 'stall' | 'delay';
+    readonly durationMs: number;
+    readonly pass: number;
+  }): void;
+  /** Somebody is at the armed point, outside of the addon. May not return. */
+  passArmedFault(): void;
 }
 
 const require = createRequire(import.meta.url);

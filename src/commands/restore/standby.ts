@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import { asKemariError, KemariError, messageOf } from '../../base/errors.js';
+import { faultPoint } from '../../base/fault.js';
 import type { FenceOutcome, PeerFinding } from '../../cluster/contract.js';
 import { knownOfPrimary, startStandby, stepStandby } from '../../engine/standby.js';
 import type { StandbyEffect, StandbyInput, StandbyOptions, StandbyState } from '../../engine/standby-state.js';
@@ -181,7 +182,9 @@ export class Standby {
         this.#link?.ack(effect.epoch);
         return;
       case 'send':
+        if (effect.word === 'taken') faultPoint('handover.before-taken');
         this.#link?.send(effect.word, effect.text);
+        if (effect.word === 'taken') faultPoint('handover.after-taken');
         return;
       case 'refuse':
         logger.warn({ event: 'refused', code: effect.code }, effect.text);
@@ -237,7 +240,9 @@ export class Standby {
   }
 
   async #fence(): Promise<void> {
+    faultPoint('takeover.before-fence');
     const { ok, text } = await this.#options.hands.fence();
+    faultPoint('takeover.after-fence');
     this.#options.logger[ok ? 'warn' : 'error']({ event: 'fence', ok }, `the fence: ${text}`);
     this.#input({ type: 'fence-ended', ok, text });
   }
@@ -253,6 +258,7 @@ export class Standby {
       await hands.takeOver(checkpoint, () => {
         this.#mayHaveRun = true;
       });
+      faultPoint('takeover.resumed');
       const runsAtMs = performance.now();
       const decidedAtMs = this.#decidedAtMs ?? leasesOverAtMs;
       this.#takeover = {
