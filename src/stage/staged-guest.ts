@@ -34,6 +34,8 @@ export interface StagedGuestOptions {
   readonly moreDisks?: readonly number[];
   /** NICs after the first, on the same network, without an address. */
   readonly moreVifs?: number;
+  /** What it starts (hack/guest/start); HTTP and the ledger unless told otherwise. */
+  readonly services?: string;
   /** More keys of the domain file. */
   readonly keys?: Readonly<Record<string, string | number>>;
   /** How storage misbehaves; then the guest has one disk. */
@@ -129,10 +131,11 @@ export class StagedGuest {
     throw new KemariError('KEMARI_STAGE', `kemarid does not listen on host ${host}:\n${readFileSync(logFile, 'utf8')}`);
   }
 
-  /** Protects the guest on the other host, over the sync link; returns once it is protected. */
+  /** Protects the guest on the other host, over the sync link, Kemari's way unless told otherwise; returns once it is protected. */
   async protect(from: HostName, ...options: string[]): Promise<string> {
     const to = HOST_ADDRESSES[otherHost(from)].sync;
-    return this.kemari(from, 'migrate', GUEST_NAME, to, '--kemari', '--detach', ...options);
+    const policy = options.includes('--remus') ? [] : ['--kemari'];
+    return this.kemari(from, 'migrate', GUEST_NAME, to, ...policy, '--detach', ...options);
   }
 
   /** What a host's kemari-dm says of the guest. Errors: `KEMARI_NO_SUCH_DOMAIN` where the host has none; those of `request`. */
@@ -193,7 +196,7 @@ export class StagedGuest {
 }
 
 function domainFile(options: StagedGuestOptions, disks: readonly ExportedDisk[]): Record<string, unknown> {
-  const { image, machine = 'q35', vcpus = 1, memoryMib = 512, moreVifs = 0 } = options;
+  const { image, machine = 'q35', vcpus = 1, memoryMib = 512, moreVifs = 0, services = 'http,ledger' } = options;
   const macs = [GUEST_MAC, ...Array.from({ length: moreVifs }, (_, index) => `${MORE_MACS}0${index + 1}`)];
   return {
     name: GUEST_NAME,
@@ -203,7 +206,7 @@ function domainFile(options: StagedGuestOptions, disks: readonly ExportedDisk[])
     kernel: image.kernel,
     ramdisk: image.ramdisk,
     cmdline: [
-      'console=ttyS0 quiet root=/dev/vda kemari.run=http,ledger',
+      `console=ttyS0 quiet root=/dev/vda kemari.run=${services}`,
       `ip=${GUEST_ADDRESS}::${CLIENT_ADDRESS}:${NETMASK}::eth0:off`,
     ].join(' '),
     disk: disks.map(({ name }, index) => {
