@@ -194,7 +194,7 @@ function silent(state: StandbyState & { phase: 'silent' }, input: StandbyInput, 
       return act({ ...state, asked: true }, nowMs, false, { do: 'ask-peer' }, { do: 'set-timer', atMs: nextAtMs });
     }
     case 'sighup':
-      if (options.primaryOnSilence === 'continue' && state.peer !== 'dead' && !options.hasFence) {
+      if (options.primaryOnSilence === 'continue' && state.peer !== 'dead') {
         return to(state, {
           do: 'refuse',
           code: 'KEMARI_PRIMARY_MAY_RUN',
@@ -239,7 +239,9 @@ function act(
   const auto = options.failover === 'auto';
   if (peer === 'dead' && (auto || wanted)) return decide(epoch, 'peer-dead', true);
   const longEnough = nowMs - state.sinceMs >= options.takeoverTimeoutMs;
-  if (options.hasFence && (wanted || (auto && longEnough))) return fence(state, nowMs, ...effects);
+  // One that was told to go on has, by now: fencing it would end a guest that is ahead of this copy.
+  const mayFence = options.hasFence && options.primaryOnSilence === 'hold';
+  if (mayFence && (wanted || (auto && longEnough))) return fence(state, nowMs, ...effects);
   if (wanted && !state.asked) return to(state, ...effects);
   // A primary that is known to run holds its output, or goes on alone: two reasons to leave it to the operator.
   if (wanted && peer === 'silent') return decide(epoch, 'operator', false);

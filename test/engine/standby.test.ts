@@ -94,6 +94,15 @@ test('SIGHUP in silence is refused where the primary goes on when it hears nothi
   t.is(play(state, { type: 'primary-is-dead' }).state.phase, 'lease-running-out');
 });
 
+test('a primary that goes on when it hears nothing is not fenced: it may be ahead of what stands by', (t) => {
+  const brave = { ...auto, primaryOnSilence: 'continue' } as const;
+  const silent: (StandbyInput | number)[] = [lost, { type: 'peer', answer: 'unreachable' }, 10_000, { type: 'timer' }];
+  const { state } = play(ready(brave), ...silent);
+  t.is(state.phase, 'silent');
+  t.true(does(play(state, { type: 'sighup' }).last, 'refuse'));
+  t.is(play(state, { type: 'peer', answer: 'gone' }).state.phase, 'lease-running-out');
+});
+
 test('auto: nothing happens before the takeover timeout, then the fence', (t) => {
   const silent: (StandbyInput | number)[] = [lost, { type: 'peer', answer: 'unreachable' }];
   t.is(play(ready(auto), ...silent, 400, { type: 'timer' }).state.phase, 'silent');
