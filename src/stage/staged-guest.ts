@@ -109,9 +109,12 @@ export class StagedGuest {
 
   /**
    * Starts kemarid on a host, told how to fence the other one unless it is to have no fence, and waits until it listens.
-   * Returns its pid. Errors: with its log.
+   * `fault`: the KEMARI_FAULT of what it starts. Returns its pid. Errors: with its log.
    */
-  async startDaemon(host: HostName, { fence = true } = {}): Promise<number> {
+  async startDaemon(
+    host: HostName,
+    { fence = true, fault }: { readonly fence?: boolean; readonly fault?: string } = {},
+  ): Promise<number> {
     const logFile = this.daemonLogPath(host);
     mkdirSync(hostPaths(this.stage.root(host)).logDirectory, { recursive: true });
     const log = openSync(logFile, 'a', 0o600);
@@ -119,7 +122,7 @@ export class StagedGuest {
     if (fence) options.push('--fence-cmd', this.stage.fenceCommand(otherHost(host)));
     const namespace = this.stage.machines[host];
     const [program, ...args] = namespace.command([process.execPath, KEMARID, ...options]);
-    const env = { ...process.env, ...this.stage.environment(host) };
+    const env = { ...process.env, ...this.stage.environment(host), KEMARI_FAULT: fault };
     const child = spawn(program, args, { cwd: '/', env, stdio: ['ignore', log, log], detached: true });
     closeSync(log);
     child.unref();
