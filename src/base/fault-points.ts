@@ -1,6 +1,6 @@
 /**
  * Every point at which a process can be told to fail (KEMARI_FAULT): who passes it, and what is true there. README.md has
- * the same list for people; a test holds that each is in it, is passed at one place, and is tested.
+ * the same list for people; a test holds that each is in it and is passed at one place.
  */
 export const FAULT_POINTS = {
   'capture.before-stop': { by: 'primary', means: 'an epoch was ordered, the guest still runs' },
