@@ -18,6 +18,8 @@ struct LinkEvent {
   uint64_t bytes = 0;  // kCommitted
   Word word = Word{};  // kWord
   bool valid = false;  // kLease
+  // kCommitted: the epoch has disk writes of which the primary may have any with its storage.
+  bool writes_pending = false;
   std::string code{};  // kLost
   std::string text{};  // kWord, kLost
 };

@@ -106,13 +106,18 @@ void LinkReceiver::take_part(const Record& record) {
   const LinkEvent event{.type = LinkEvent::Type::kCommitted,
                         .epoch = committed->epoch,
                         .pages = committed->pages,
-                        .bytes = committed->bytes};
+                        .bytes = committed->bytes,
+                        .writes_pending = has_pending_writes(staging_.committed())};
   const bool heard = options_.on_event(event);
   const LinkClock::time_point start = LinkClock::now();
   staging_.apply();
   apply_time_ = LinkClock::now() - start;
   staged_bytes_ = 0;
   if (!heard) fail("KEMARI_LINK_PROTOCOL", "the peer sends epochs faster than this side can hear of them");
+}
+
+bool LinkReceiver::has_pending_writes(const EpochState& state) const {
+  return std::ranges::any_of(state.devices, options_.has_pending_writes);
 }
 
 void LinkReceiver::post(RecordType type, uint64_t epoch, std::span<const uint8_t> payload) {

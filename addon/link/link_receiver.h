@@ -38,6 +38,8 @@ class LinkReceiver {
     uint32_t device_count;
     uint64_t staging_bytes;
     std::chrono::nanoseconds takeover_timeout;
+    // Of a device's cut: whether the primary may have writes of it with its storage. On the reading thread.
+    std::function<bool(std::span<const uint8_t>)> has_pending_writes;
     LinkListener on_event;
   };
 
@@ -75,6 +77,7 @@ class LinkReceiver {
   void start_posting();
   void take_word(const Record& record);
   void take_part(const Record& record);
+  bool has_pending_writes(const EpochState& state) const;
   void secured();
   void lose(const std::string& code, const std::string& text);
   void post(RecordType type, uint64_t epoch, std::span<const uint8_t> payload);

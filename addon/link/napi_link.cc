@@ -36,6 +36,7 @@ void describe(const LinkEvent& event, Napi::Object object) {
       object.Set("epoch", Napi::BigInt::New(env, event.epoch));
       object.Set("pages", static_cast<double>(event.pages));
       object.Set("bytes", static_cast<double>(event.bytes));
+      object.Set("writesPending", event.writes_pending);
       return;
     case LinkEvent::Type::kWord:
       object.Set("type", "word");

@@ -9,6 +9,7 @@
 #include "napi_error.h"
 #include "napi_options.h"
 #include "napi_promise.h"
+#include "ring/ring_state.h"
 
 namespace kemari {
 
@@ -53,6 +54,24 @@ uint64_t staging_option(const Napi::Object& options, uint64_t ram_bytes) {
   return static_cast<uint64_t>(integer_option(options, "stagingBytes", 1, kMaxSafeInteger));
 }
 
+// Whether a device's cut has requests pending that change what is on a disk: a flush or a read that lands late harms
+// nobody. What cannot be read is a reason for caution here, and for a refusal when it is restored.
+bool has_pending_writes(std::span<const uint8_t> cut) {
+  try {
+    for (const CutQueue& queue : decode_ring_state(cut).queues) {
+      for (const CutRequest& request : queue.pending) {
+        if (request.kind == RequestKind::kDiskWrite || request.kind == RequestKind::kDiskDiscard ||
+            request.kind == RequestKind::kDiskWriteZeroes) {
+          return true;
+        }
+      }
+    }
+    return false;
+  } catch (const Error&) {
+    return true;
+  }
+}
+
 class LinkReceiverObject : public Napi::ObjectWrap<LinkReceiverObject> {
  public:
   explicit LinkReceiverObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<LinkReceiverObject>(info) {
@@ -64,6 +83,7 @@ class LinkReceiverObject : public Napi::ObjectWrap<LinkReceiverObject> {
           .device_count = static_cast<uint32_t>(integer_option(options, "deviceCount", 0, kMaxDevices)),
           .staging_bytes = 0,
           .takeover_timeout = std::chrono::milliseconds(integer_option(options, "takeoverTimeoutMs", 1, kMaxTimeMs)),
+          .has_pending_writes = has_pending_writes,
           .on_event = {},
       };
       if (made.takeover_timeout <= made.connections.lease_time) {

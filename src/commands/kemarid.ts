@@ -7,7 +7,7 @@ import { assert } from '../base/assert.js';
 import { checkDomainFiles } from '../host/domain-files.js';
 import { readRecord } from '../host/domain-record.js';
 import { claimOf } from '../host/claim.js';
-import { instanceOf } from '../host/host-id.js';
+import { instanceOf, refuseClone } from '../host/host-id.js';
 import type { KemaridRecord } from '../host/kemarid-record.js';
 import { tryLockFile, unlock } from '../host/lock-file.js';
 import type { Registry } from '../host/registry.js';
@@ -99,6 +99,7 @@ async function accept(
   const { logger, security, fence, overcommit, version } = options;
   const { config } = offer;
   logger.info({ event: 'offer', peer: session.peer, domain: config.name }, `${session.peer} offers "${config.name}"`);
+  refuseClone(registry.host, offer.instance);
   if (offer.failover === 'auto' && fence === undefined) {
     throw new KemariError(
       'KEMARI_NO_FENCE',

@@ -131,7 +131,7 @@ export type PrimaryEffect =
   | { readonly do: 'start-tracking' | 'stop-tracking' }
   /**
    * `go`: run the guest. `goodbye`: protection ends, forget it. `machine-died`: take over, this side never runs again;
-   * it is sent once nothing that was submitted to storage is under way.
+   * it is sent once nothing that was submitted to storage is under way, and not at all where storage does not answer.
    */
   | { readonly do: 'send'; readonly word: 'go' | 'goodbye' | 'machine-died' }
   | { readonly do: 'drop-link' }

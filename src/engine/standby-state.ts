@@ -19,8 +19,17 @@ export type TakeoverReason = 'handover' | 'machine-died' | 'peer-dead' | 'fenced
 export type StandbyState =
   /** No epoch is complete: there is nothing to run. */
   | { readonly phase: 'receiving'; readonly options: StandbyOptions }
-  /** `epoch` is committed and acknowledged, the primary answers. */
-  | { readonly phase: 'ready'; readonly options: StandbyOptions; readonly epoch: bigint }
+  /**
+   * `epoch` is committed and acknowledged, the primary answers. `wantedAtMs`: when an operator asked it for a switchover;
+   * should it fall silent instead of answering, the order stands.
+   */
+  | {
+      readonly phase: 'ready';
+      readonly options: StandbyOptions;
+      readonly epoch: bigint;
+      readonly writesPending: boolean;
+      readonly wantedAtMs: number | undefined;
+    }
   /**
    * The primary does not answer since `sinceMs`. `epoch` is the last that was committed. `linkUp`: the stream stands, and
    * leases are granted as soon as one is asked for. `wanted`: an operator asked for the takeover, which waits for an answer
@@ -30,6 +39,7 @@ export type StandbyState =
       readonly phase: 'silent';
       readonly options: StandbyOptions;
       readonly epoch: bigint;
+      readonly writesPending: boolean;
       readonly sinceMs: number;
       readonly linkUp: boolean;
       readonly peer: PeerKnowledge;
@@ -42,6 +52,7 @@ export type StandbyState =
       readonly phase: 'fencing';
       readonly options: StandbyOptions;
       readonly epoch: bigint;
+      readonly writesPending: boolean;
       readonly sinceMs: number;
       readonly peer: PeerKnowledge;
       readonly byOperator: boolean;
@@ -54,8 +65,11 @@ export type StandbyState =
   | { readonly phase: 'ended' };
 
 export type StandbyInput =
-  /** A whole checkpoint is in memory. */
-  | { readonly type: 'committed'; readonly epoch: bigint }
+  /**
+   * A whole checkpoint is in memory. `writesPending`: it has writes (discards, zeroings) of a disk that are not answered, held
+   * ones among them. See `settled` in standby.ts.
+   */
+  | { readonly type: 'committed'; readonly epoch: bigint; readonly writesPending: boolean }
   /** Nothing was heard on the lease connection for the takeover timeout; the stream still stands. */
   | { readonly type: 'silent' }
   /** The primary is heard again after that. */

@@ -70,7 +70,10 @@ function receiving(state: StandbyState & { phase: 'receiving' }, input: StandbyI
   switch (input.type) {
     case 'committed':
       return to(
-        { phase: 'ready', options: state.options, epoch: input.epoch },
+        {
+          ...{ phase: 'ready', options: state.options, wantedAtMs: undefined },
+          ...{ epoch: input.epoch, writesPending: input.writesPending },
+        },
         log('info', `the first epoch is complete: ready to take over`),
         { do: 'ack', epoch: input.epoch },
       );
@@ -98,9 +101,9 @@ function ready(state: StandbyState & { phase: 'ready' }, input: StandbyInput, no
   const { options, epoch } = state;
   switch (input.type) {
     case 'committed':
-      return to({ ...state, epoch: input.epoch }, { do: 'ack', epoch: input.epoch });
+      return committed(state, input);
     case 'sighup':
-      return options.purpose === 'move' ? to(state, BEING_MOVED) : switchover(state);
+      return options.purpose === 'move' ? to(state, BEING_MOVED) : switchover({ ...state, wantedAtMs: nowMs });
     case 'primary-is-dead':
       return to(state, { do: 'refuse', code: 'KEMARI_PEER_ANSWERS', text: 'the primary answers: it is not dead' });
     case 'disarm':
@@ -122,6 +125,14 @@ function ready(state: StandbyState & { phase: 'ready' }, input: StandbyInput, no
   }
 }
 
+/** Nothing is decided and the stream stands: the newest epoch is the one that counts. */
+function committed(
+  state: StandbyState & { phase: 'ready' | 'silent' },
+  { epoch, writesPending }: StandbyInput & { type: 'committed' },
+): StandbyStep {
+  return to({ ...state, epoch, writesPending }, { do: 'ack', epoch });
+}
+
 const BEING_MOVED: StandbyEffect = {
   do: 'refuse',
   code: 'KEMARI_HANDOVER',
@@ -132,22 +143,33 @@ function switchover(state: StandbyState & { phase: 'ready' }): StandbyStep {
   return to(state, log('info', 'SIGHUP and the primary answers: switchover'), { do: 'send', word: 'switchover' });
 }
 
+/** For how long an order to switch over is carried out as one to take over, should nothing be heard of the primary. */
+function orderStands(orderedAtMs: number | undefined, options: StandbyOptions, nowMs: number): boolean {
+  return orderedAtMs !== undefined && nowMs - orderedAtMs <= options.takeoverTimeoutMs + STANDBY_RETRY_MS;
+}
+
 function fallSilent(
-  { options, epoch }: StandbyState & { phase: 'ready' },
+  { options, epoch, writesPending, wantedAtMs }: StandbyState & { phase: 'ready' },
   how: { readonly linkUp: boolean; readonly sinceMs: number; readonly why: string },
   nowMs: number,
 ): StandbyStep {
   const { linkUp, sinceMs, why } = how;
   // Until `go` the guest is the other host's alone, which hears that this process is gone and lets it run on.
   if (options.purpose === 'move') return end(`${why}; the guest was not handed over, so it stays where it was`);
-  return act(
-    { phase: 'silent', options, epoch, sinceMs, linkUp, peer: 'silent', asked: false, wanted: false },
+  const step = act(
+    {
+      ...{ phase: 'silent', options, epoch, writesPending, sinceMs, linkUp },
+      ...{ peer: 'silent', asked: false, wanted: false },
+    },
     nowMs,
     false,
     log('warn', `${why}: what the primary does is not known`),
     { do: 'ask-peer' },
     { do: 'set-timer', atMs: Math.max(sinceMs + options.takeoverTimeoutMs, nowMs + 1) },
   );
+  if (step.state.phase !== 'silent' || !orderStands(wantedAtMs, options, nowMs)) return step;
+  const ordered = silent(step.state, { type: 'sighup' }, nowMs);
+  return to(ordered.state, ...step.effects, ...ordered.effects);
 }
 
 function peerSays(word: 'go' | 'goodbye' | 'machine-died', epoch: bigint): StandbyStep {
@@ -194,6 +216,7 @@ function silent(state: StandbyState & { phase: 'silent' }, input: StandbyInput, 
       return act({ ...state, asked: true }, nowMs, false, { do: 'ask-peer' }, { do: 'set-timer', atMs: nextAtMs });
     }
     case 'sighup':
+      // A fence would prove that it is off now, not that it had let nothing out before.
       if (options.primaryOnSilence === 'continue' && state.peer !== 'dead') {
         return to(state, {
           do: 'refuse',
@@ -213,20 +236,35 @@ function silent(state: StandbyState & { phase: 'silent' }, input: StandbyInput, 
       return peerSays(input.word, epoch);
     case 'heard': {
       if (!state.linkUp) return to(state);
-      const heard: StandbyState & { phase: 'ready' } = { phase: 'ready', options, epoch };
+      const { writesPending } = state;
+      const wantedAtMs = state.wanted ? nowMs : undefined;
+      const heard: StandbyState & { phase: 'ready' } = { phase: 'ready', options, epoch, writesPending, wantedAtMs };
       const { effects } = state.wanted ? switchover(heard) : to(heard);
       return to(heard, log('info', 'the primary is heard again'), ...effects);
     }
     case 'link-lost':
       return to({ ...state, linkUp: false }, log('warn', input.reason));
     case 'committed':
-      // Nothing is decided and the stream stands: it is worth as much as any epoch before.
-      if (!state.linkUp) return to(state);
-      return to({ ...state, epoch: input.epoch }, { do: 'ack', epoch: input.epoch });
+      return state.linkUp ? committed(state, input) : to(state);
     default:
       return to(state);
   }
 }
+
+/**
+ * Whether the end of the primary's process is the end of all its writes. A process that was killed leaves behind what it had
+ * submitted: requests of io_uring, bytes in a socket, requests in an NBD server's queue. They may land after this side has
+ * repeated them and written anew. The end of a process says nothing of them; only a fence that cuts its host off from storage
+ * does. But what may be under way is known: a write is submitted only after this side has acknowledged an epoch that holds
+ * it, and stays pending in each later one until storage has answered. So where the last epoch has no write pending, none is
+ * under way. (This side may have an epoch that it has not acknowledged: it holds what was submitted before, or its answer.)
+ */
+function settled({ peer, writesPending }: StandbyState & { phase: 'silent' | 'fencing' }): boolean {
+  return peer === 'dead' && !writesPending;
+}
+
+const MAY_LAND_LATE =
+  'disk writes of the primary were under way when it died, and there is no fence: they may land late';
 
 /** The one decision whether a silent primary's guest may run here. */
 function act(
@@ -237,11 +275,16 @@ function act(
 ): StandbyStep {
   const { options, epoch, peer, wanted } = state;
   const auto = options.failover === 'auto';
-  if (peer === 'dead' && (auto || wanted)) return decide(epoch, 'peer-dead', true);
+  if (settled(state) && (auto || wanted)) return decide(epoch, 'peer-dead', true);
   const longEnough = nowMs - state.sinceMs >= options.takeoverTimeoutMs;
-  // One that was told to go on has, by now: fencing it would end a guest that is ahead of this copy.
-  const mayFence = options.hasFence && options.primaryOnSilence === 'hold';
+  // One that was told to go on has, by now, unless it died before: fencing it would end a guest that is ahead of this copy.
+  const mayFence = options.hasFence && (options.primaryOnSilence === 'hold' || peer === 'dead');
   if (mayFence && (wanted || (auto && longEnough))) return fence(state, nowMs, ...effects);
+  if (wanted && peer === 'dead') {
+    // An operator's word, as in silence.
+    const { state: decided, effects: how } = decide(epoch, 'peer-dead', true);
+    return to(decided, log('warn', MAY_LAND_LATE), ...how);
+  }
   if (wanted && !state.asked) return to(state, ...effects);
   // A primary that is known to run holds its output, or goes on alone: two reasons to leave it to the operator.
   if (wanted && peer === 'silent') return decide(epoch, 'operator', false);
@@ -257,33 +300,38 @@ function act(
 }
 
 function fence(state: StandbyState & { phase: 'silent' }, nowMs: number, ...effects: StandbyEffect[]): StandbyStep {
-  const { options, epoch, peer, wanted } = state;
+  const { options, epoch, writesPending, peer, wanted } = state;
+  const why = peer === 'dead' ? ', which is dead: disk writes of it may be under way' : '';
   return to(
-    { phase: 'fencing', options, epoch, peer, sinceMs: nowMs, byOperator: wanted },
+    { phase: 'fencing', options, epoch, writesPending, peer, sinceMs: nowMs, byOperator: wanted },
     ...effects,
-    log('warn', 'fencing the primary'),
+    log('warn', `fencing the primary${why}`),
     { do: 'stop-granting', peerIsGone: false },
     { do: 'fence' },
   );
 }
 
 function fencing(state: StandbyState & { phase: 'fencing' }, input: StandbyInput, nowMs: number): StandbyStep {
-  const { options, epoch, peer } = state;
+  const { options, epoch, writesPending, peer } = state;
   switch (input.type) {
     case 'fence-ended': {
       if (input.ok) return decide(epoch, 'fenced', true);
       const advice = 'make sure that the primary is off, then: kemari takeover --primary-is-dead DOM';
       return to(
-        { phase: 'silent', options, epoch, sinceMs: nowMs, linkUp: false, peer, asked: true, wanted: false },
+        {
+          ...{ phase: 'silent', options, epoch, writesPending, sinceMs: nowMs, linkUp: false },
+          ...{ peer, asked: true, wanted: false },
+        },
         log('error', `the fence failed, so nothing is taken over: ${input.text}; ${advice}`),
         { do: 'ask-peer' },
         { do: 'set-timer', atMs: nowMs + Math.max(STANDBY_RETRY_MS, options.takeoverTimeoutMs) },
       );
     }
-    case 'peer':
-      // Surer than any fence, and sooner.
-      if (input.answer === 'gone') return decide(epoch, 'peer-dead', true);
-      return to({ ...state, peer: learn(peer, input.answer) });
+    case 'peer': {
+      const known = { ...state, peer: learn(peer, input.answer) };
+      // As sure as any fence, and sooner.
+      return settled(known) ? decide(epoch, 'peer-dead', true) : to(known);
+    }
     case 'primary-is-dead':
       return decide(epoch, 'operator-says-dead', false);
     case 'link-failed':

@@ -173,6 +173,8 @@ export interface DiskInfo {
   readonly readBytes: number;
   readonly writtenBytes: number;
   readonly errors: number;
+  /** That storage had not answered when the disk was closed. */
+  readonly unansweredWrites: number;
   readonly inFlight: number;
 }
 

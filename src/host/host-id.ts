@@ -37,6 +37,21 @@ function unusable(path: string, cause: unknown): KemariError {
   return new KemariError('KEMARI_STATE_UNUSABLE', `cannot use ${path}: ${messageOf(cause)}`, { cause });
 }
 
+/**
+ * Refuses a peer that calls itself by this host's id and is another machine: what one of them says of its processes would be
+ * taken for the other's. Errors: `KEMARI_HOST_ID_CLONED`.
+ */
+export function refuseClone(host: HostPaths, peer: HostInstance): void {
+  const own = thisInstance(host);
+  if (peer.hostId !== own.hostId || (peer.bootId === own.bootId && peer.pidNamespace === own.pidNamespace)) return;
+  throw new KemariError(
+    'KEMARI_HOST_ID_CLONED',
+    `the primary and the standby are two hosts with one id, ${own.hostId}: ${join(host.stateDirectory, 'host-id')} was copied ` +
+      'from one to the other, with an image of the whole host perhaps; remove that file on the one that owns no protected ' +
+      'domain, and start its kemarid anew',
+  );
+}
+
 function pidNamespace(): string {
   return String(statSync('/proc/self/ns/pid').ino);
 }

@@ -19,7 +19,14 @@ export type SenderEvent =
 export type ReceiverEvent =
   | { readonly type: 'connected' }
   /** A whole checkpoint was checked and is in memory; `ack` may be called. Epochs come in order, without a gap. */
-  | { readonly type: 'committed'; readonly epoch: bigint; readonly pages: number; readonly bytes: number }
+  | {
+      readonly type: 'committed';
+      readonly epoch: bigint;
+      readonly pages: number;
+      readonly bytes: number;
+      /** It has disk writes pending, of which the primary may have any with its storage. */
+      readonly writesPending: boolean;
+    }
   | { readonly type: 'word'; readonly word: PrimaryWord; readonly text: string }
   /** Nothing was heard on the lease connection for `takeoverTimeoutMs`. */
   | { readonly type: 'silent' }

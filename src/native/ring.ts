@@ -103,6 +103,8 @@ export interface DiskStats {
   readBytes: number;
   writtenBytes: number;
   errors: number;
+  /** Writes, discards and zeroings that the storage had not answered when the disk was closed: they may land late. */
+  unansweredWrites: number;
   inFlight: number;
 }
 

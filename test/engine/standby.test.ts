@@ -28,7 +28,8 @@ function play(from: StandbyState, ...inputs: (StandbyInput | number)[]) {
 }
 
 const lost: StandbyInput = { type: 'link-lost', reason: 'cut' };
-const committed: StandbyInput = { type: 'committed', epoch: 7n };
+const committed: StandbyInput = { type: 'committed', epoch: 7n, writesPending: false };
+const committedNext: StandbyInput = { type: 'committed', epoch: 8n, writesPending: false };
 const ready = (options: StandbyOptions) => play(startStandby(options), committed).state;
 const does = (effects: readonly StandbyEffect[], what: StandbyEffect['do']) =>
   effects.some((effect) => effect.do === what);
@@ -87,11 +88,13 @@ test('SIGHUP before the first answer about the peer waits for it', (t) => {
 });
 
 test('SIGHUP in silence is refused where the primary goes on when it hears nothing', (t) => {
-  const brave = ready({ ...manual, primaryOnSilence: 'continue' });
-  const { last, state } = play(brave, lost, { type: 'peer', answer: 'unreachable' }, { type: 'sighup' });
-  t.is(state.phase, 'silent');
-  t.true(does(last, 'refuse'));
-  t.is(play(state, { type: 'primary-is-dead' }).state.phase, 'lease-running-out');
+  for (const hasFence of [false, true]) {
+    const brave = ready({ ...manual, hasFence, primaryOnSilence: 'continue' });
+    const { last, state } = play(brave, lost, { type: 'peer', answer: 'unreachable' }, { type: 'sighup' });
+    t.is(state.phase, 'silent');
+    t.true(does(last, 'refuse'));
+    t.is(play(state, { type: 'primary-is-dead' }).state.phase, 'lease-running-out');
+  }
 });
 
 test('a primary that goes on when it hears nothing is not fenced: it may be ahead of what stands by', (t) => {
@@ -118,9 +121,9 @@ test('auto: a fence that fails is no takeover', (t) => {
 
 test('no epoch is acknowledged once the fence runs or the takeover is decided', (t) => {
   const fencing = play(ready(auto), lost, 500, { type: 'timer' }).state;
-  t.false(does(play(fencing, { type: 'committed', epoch: 8n }).last, 'ack'));
+  t.false(does(play(fencing, { type: 'committed', epoch: 8n, writesPending: false }).last, 'ack'));
   const decided = play(fencing, { type: 'fence-ended', ok: true, text: '' }).state;
-  t.false(does(play(decided, { type: 'committed', epoch: 8n }).last, 'ack'));
+  t.false(does(play(decided, { type: 'committed', epoch: 8n, writesPending: false }).last, 'ack'));
   t.deepEqual(play(decided, { type: 'leases-over' }).last, [{ do: 'take-over', epoch: 7n }]);
 });
 
@@ -174,13 +177,23 @@ test('goodbye disarms', (t) => {
 const silence: StandbyInput = { type: 'silent' };
 
 test('silence on a link that stands is over when the primary is heard again', (t) => {
-  const { state, effects } = play(ready(manual), silence, { type: 'committed', epoch: 8n }, { type: 'heard' });
-  t.deepEqual(state, { phase: 'ready', options: manual, epoch: 8n });
+  const { state, effects } = play(
+    ready(manual),
+    silence,
+    { type: 'committed', epoch: 8n, writesPending: false },
+    { type: 'heard' },
+  );
+  t.like(state, { phase: 'ready', epoch: 8n });
   t.deepEqual(effects[1], [{ do: 'ack', epoch: 8n }], 'an epoch that comes meanwhile is acknowledged');
 });
 
 test('what comes after the stream broke is not acknowledged and heals nothing', (t) => {
-  const { state, effects } = play(ready(manual), lost, { type: 'committed', epoch: 8n }, { type: 'heard' });
+  const { state, effects } = play(
+    ready(manual),
+    lost,
+    { type: 'committed', epoch: 8n, writesPending: false },
+    { type: 'heard' },
+  );
   t.is(state.phase, 'silent');
   t.deepEqual(effects.slice(1), [[], []]);
 });
@@ -210,7 +223,7 @@ test('a fence that failed leaves no lease to be granted again', (t) => {
     silence,
     { type: 'fence-ended', ok: false, text: 'no' },
     { type: 'heard' },
-    { type: 'committed', epoch: 8n },
+    { type: 'committed', epoch: 8n, writesPending: false },
   );
   t.like(state, { phase: 'silent', linkUp: false, epoch: 7n });
   t.deepEqual(last, []);
@@ -250,4 +263,42 @@ test('a move that loses the link before "go" leaves the guest where it was', (t)
     play(ready(moving), { type: 'sighup' }).last.map((effect) => effect.do),
     ['refuse'],
   );
+});
+
+const gone: StandbyInput = { type: 'peer', answer: 'gone' };
+const writing = (options: StandbyOptions) => play(startStandby(options), { ...committed, writesPending: true }).state;
+
+test('auto: a dead primary whose writes may still land is fenced before they are repeated', (t) => {
+  const { state } = play(writing(auto), lost, gone);
+  t.is(state.phase, 'silent', 'its death alone is not enough');
+  const fencing = play(state, 500, { type: 'timer' });
+  t.is(fencing.state.phase, 'fencing');
+  t.is(play(fencing.state, gone).state.phase, 'fencing', 'nor does it cut a fence short');
+  t.like(play(fencing.state, { type: 'fence-ended', ok: true, text: '' }).state, { reason: 'fenced' });
+  t.is(play(fencing.state, { type: 'fence-ended', ok: false, text: '' }, gone).state.phase, 'silent');
+});
+
+test('a primary that was told to go on and died before is fenced where its writes may still land', (t) => {
+  const brave = writing({ ...auto, primaryOnSilence: 'continue' });
+  t.is(play(brave, lost, gone, 500, { type: 'timer' }).state.phase, 'fencing');
+});
+
+test('auto: a dead primary with no write under way is taken over without a fence', (t) => {
+  const { state, effects } = play(writing(auto), committedNext, lost, gone);
+  t.like(state, { phase: 'lease-running-out', reason: 'peer-dead', epoch: 8n });
+  t.false(does(effects.flat(), 'fence'));
+});
+
+test('SIGHUP: a dead primary whose writes may still land is fenced where there is a fence', (t) => {
+  t.is(play(writing({ ...manual, hasFence: true }), lost, gone, { type: 'sighup' }).state.phase, 'fencing');
+  t.like(play(writing(manual), lost, gone, { type: 'sighup' }).state, { reason: 'peer-dead' });
+});
+
+test('SIGHUP just before silence is noticed is an order to take over; an old one is not', (t) => {
+  const soon = play(ready(manual), { type: 'sighup' }, 400, lost, { type: 'peer', answer: 'unreachable' });
+  t.like(soon.state, { phase: 'lease-running-out', reason: 'operator' });
+  const late = play(ready(manual), { type: 'sighup' }, 60_000, lost, { type: 'peer', answer: 'unreachable' });
+  t.is(late.state.phase, 'silent');
+  const brave = ready({ ...manual, primaryOnSilence: 'continue' });
+  t.true(does(play(brave, { type: 'sighup' }, lost).last, 'refuse'));
 });

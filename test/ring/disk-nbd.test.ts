@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import test from 'ava';
-import { pattern, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK } from './disk-guest.js';
+import { pattern, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_T_OUT } from './disk-guest.js';
 import { startNbdkitServer } from './nbd.js';
 import { onStand } from './stand.js';
 import { until } from './until.js';
@@ -44,6 +44,24 @@ test.serial(
     frontEnd.close();
     await device.close();
     t.is(device.stats().inFlight, 0);
+    t.is(device.stats().unansweredWrites, 0, 'a read harms nobody, whenever it is carried out');
+  }),
+);
+
+test.serial(
+  'a disk that is closed before its NBD server has answered says what may still land',
+  onStand(async (t, stand) => {
+    const { process: server, uri } = await startNbdkitServer(stand, args());
+    const { guest, device, frontEnd } = stand.openDisk({ target: { nbdUri: uri } });
+    t.is(guest.read(0, 4096).status, VIRTIO_BLK_S_OK);
+    server.kill('SIGSTOP');
+    await until(() => isStopped(server.pid!), 'the server has stopped');
+    guest.offer(VIRTIO_BLK_T_OUT, 0, { data: pattern(4096, 1) });
+    guest.driver.kick();
+    await until(() => device.stats().inFlight === 1, 'the write is with the server');
+    frontEnd.close();
+    await device.close();
+    t.is(device.stats().unansweredWrites, 1);
   }),
 );
 

@@ -27,8 +27,9 @@ struct DiskCounters {
   std::atomic<uint64_t> discards{0};  // and zeroings
   std::atomic<uint64_t> read_bytes{0};
   std::atomic<uint64_t> written_bytes{0};
-  std::atomic<uint64_t> errors{0};     // answers other than VIRTIO_BLK_S_OK
-  std::atomic<uint64_t> in_flight{0};  // taken and not answered, held ones included
+  std::atomic<uint64_t> errors{0};             // answers other than VIRTIO_BLK_S_OK
+  std::atomic<uint64_t> in_flight{0};          // taken and not answered, held ones included
+  std::atomic<uint64_t> unanswered_writes{0};  // what the storage had not answered when it was let go
 };
 
 class DiskDevice final : public RingDevice, private BlockClient {
@@ -92,6 +93,7 @@ class DiskDevice final : public RingDevice, private BlockClient {
   void start_range(DiskRequest& request);
   void finished(BlockRequest& block, int error) override;
   void storage_event(const std::string& text) override;
+  void left_unanswered(uint32_t writes) override;
   void report(const DiskRequest& request, int error);
   bool may_report();
   void respond(DiskRequest& request, uint8_t status, uint32_t written);

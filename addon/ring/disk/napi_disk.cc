@@ -248,6 +248,7 @@ class DiskObject final : public RingDeviceObject<DiskObject> {
     stats["readBytes"] = number(counters.read_bytes);
     stats["writtenBytes"] = number(counters.written_bytes);
     stats["errors"] = number(counters.errors);
+    stats["unansweredWrites"] = number(counters.unanswered_writes);
     stats["inFlight"] = number(counters.in_flight);
     return stats;
   }

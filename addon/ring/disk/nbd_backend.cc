@@ -19,6 +19,10 @@ bool is_transfer(const BlockRequest& request) {
   return request.operation == BlockOperation::kRead || request.operation == BlockOperation::kWrite;
 }
 
+bool changes_storage(const BlockRequest* request) {
+  return request->operation != BlockOperation::kRead && request->operation != BlockOperation::kFlush;
+}
+
 std::string nbd_error_text() {
   const char* text = ::nbd_get_error();
   return text != nullptr ? text : "the server closed the connection";
@@ -91,6 +95,7 @@ void NbdBackend::await_answers() {
     hand_back();
   }
   if (in_flight_.empty()) return;
+  client_->left_unanswered(static_cast<uint32_t>(std::ranges::count_if(in_flight_, changes_storage)));
   client_->storage_event("NBD disk " + uri_ + " is let go with " + std::to_string(in_flight_.size()) +
                          " requests unanswered: the server may still carry them out");
 }

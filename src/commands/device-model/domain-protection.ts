@@ -153,7 +153,10 @@ export class DomainProtection {
         goesOnAlone: () => {
           standby.goesOnAlone();
         },
-        endMachine: () => run.end(),
+        endMachine: async () => {
+          await run.end();
+          return run.devices.writesAnswered;
+        },
         machineRuns: () => this.#world.machineRuns(machine.pid),
         onState: (state) => {
           this.#stateChanged(current, state);

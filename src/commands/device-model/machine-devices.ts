@@ -146,6 +146,11 @@ export class MachineDevices implements BackEnds {
     return this.#agent;
   }
 
+  /** Once closed: whether storage had answered all that it was asked to write. What it had not may land at any later time. */
+  get writesAnswered(): boolean {
+    return this.#disks.every((disk) => disk.stats().unansweredWrites === 0);
+  }
+
   /** After the machine is gone: what is in flight is completed or abandoned, taps and files are let go. */
   async close(): Promise<void> {
     await Promise.all(this.all.map((device) => device.close()));

@@ -23,8 +23,11 @@ export interface ProtectionParts {
   readonly askPeer: () => Promise<PeerFinding>;
   /** Noted for good before the gate opens without the standby's having forgotten the domain. */
   readonly goesOnAlone: () => void;
-  /** Ends the machine and its devices: fulfilled when nothing that they submitted is under way. */
-  readonly endMachine: () => Promise<void>;
+  /**
+   * Ends the machine and its devices: fulfilled when nothing that they submitted is under way; with false where storage has
+   * not answered in time, so that it may.
+   */
+  readonly endMachine: () => Promise<boolean>;
   /** Whether the machine's process is there. */
   readonly machineRuns: () => boolean;
   readonly logger: Logger;

@@ -322,11 +322,13 @@ export class Protection {
       return;
     }
     this.#machineDied = true;
-    // What it had submitted to storage must land before the standby writes.
+    // What it had submitted to storage must land before the standby writes. Where storage does not answer, the standby is not
+    // told to take over: it finds this process gone and writes pending in its last epoch, which asks for a fence.
     this.#farewell = this.#farewell
       .then(() => this.#parts.endMachine())
-      .then(() => {
-        this.#link.send(word);
+      .then((answered) => {
+        if (answered) this.#link.send(word);
+        else this.#say('error', 'storage has not answered all writes: the standby needs its fence, or its operator');
       });
   }
 

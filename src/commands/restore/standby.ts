@@ -52,6 +52,8 @@ export class Standby {
   #takeover: TakeoverInfo | undefined;
   /** The machine has the guest's state, and may have been told to let it run. */
   #mayHaveRun = false;
+  /** What asking for the primary's process last came to: only news is logged. */
+  #lastFinding = '';
   /** Of those who wait for an order to be carried out. */
   #refuse: ((error: KemariError) => void)[] = [];
 
@@ -71,7 +73,7 @@ export class Standby {
         return;
       case 'committed':
         this.#committedAtMs = performance.now();
-        this.#input({ type: 'committed', epoch: event.epoch });
+        this.#input({ type: 'committed', epoch: event.epoch, writesPending: event.writesPending });
         return;
       case 'word':
         this.#options.logger.info(
@@ -235,7 +237,8 @@ export class Standby {
 
   async #askPeer(): Promise<void> {
     const { answer, text } = await this.#options.hands.askPeer();
-    this.#options.logger.info({ event: 'peer', answer }, text);
+    if (text !== this.#lastFinding) this.#options.logger.info({ event: 'peer', answer }, text);
+    this.#lastFinding = text;
     this.#input({ type: 'peer', answer });
   }
 

@@ -87,6 +87,7 @@ export class PlayedProtection {
   machineRuns = true;
   peer: 'runs' | 'gone' | 'unreachable' = 'unreachable';
   submitted = 0;
+  writesAnswered = true;
   #onLink: (event: SenderEvent) => void = () => undefined;
   #onHeld: ((held: HeldOutput) => void) | undefined;
 
@@ -146,7 +147,10 @@ export class PlayedProtection {
         return { answer: this.peer, text: this.peer };
       },
       goesOnAlone: () => void this.told.push('note-alone'),
-      endMachine: () => tell('end-machine'),
+      endMachine: async () => {
+        await tell('end-machine');
+        return this.writesAnswered;
+      },
       machineRuns: () => this.machineRuns,
       logger: pino(
         new Writable({

@@ -86,6 +86,15 @@ test('a machine that died has nothing under way before the standby is told to ta
   t.false(end.standbyForgot);
 });
 
+test('a standby is not told to take over while writes that storage has not answered may still land', async (t) => {
+  const played = await PlayedProtection.protected(t);
+  played.writesAnswered = false;
+  played.protection.input({ type: 'machine-died', reason: 'killed' });
+  const end = await played.protection.ended;
+  t.deepEqual(played.told.slice(0, 2), ['end-machine', 'link-close']);
+  t.like(end, { outcome: 'ended', machineDied: true, standbyForgot: false });
+});
+
 test('a capture that fails because the machine died is its death, not the end of protection', async (t) => {
   for (const code of ['KEMARI_CAPTURE_GONE', 'KEMARI_CAPTURE_REFUSED'] as const) {
     const played = await PlayedProtection.protected(t);

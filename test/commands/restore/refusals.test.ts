@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { waitUntil } from '../../../src/base/deadline.js';
 import { KemariError } from '../../../src/base/errors.js';
 import { readKey } from '../../../src/host/key-file.js';
+import { thisInstance } from '../../../src/host/host-id.js';
 import { connectStandby } from '../../../src/wire/connect.js';
 import type { Offer } from '../../../src/wire/contract.js';
 import { makeNetwork, Subject } from '../../capture/subject.js';
@@ -82,6 +83,20 @@ test.serial('what the standby host lacks is refused by name: memory, a bridge, a
   t.is((await refusal(host, { ...offer, failover: 'auto' })).code, 'KEMARI_NO_FENCE');
   t.is(await host.domain(), undefined);
 });
+
+test.serial(
+  'a host with the standby host’s own id is refused, whether it runs elsewhere or in a container',
+  async (t) => {
+    const { host, primary } = await stage(t);
+    const own = thisInstance(host.registry.host);
+    for (const other of [{ bootId: 'another boot' }, { pidNamespace: '1' }]) {
+      const error = await refusal(host, await primary.offer({ instance: { ...own, ...other } }));
+      t.is(error.code, 'KEMARI_HOST_ID_CLONED');
+      t.regex(error.message, new RegExp(`${own.hostId}.*host-id was copied`));
+    }
+    t.is(await host.domain(), undefined);
+  },
+);
 
 test.serial('a primary that is accepted and does not come leaves nothing', async (t) => {
   const { host, primary } = await stage(t);
