@@ -4,11 +4,17 @@ import { KemariError, messageOf } from './errors.js';
 /** The longest line that is accepted where the caller names no limit: no request or reply of ours comes near it. */
 export const LINE_LIMIT_BYTES = 1 << 20;
 
+/**
+ * How deep objects and lists may lie within each other. JSON.parse takes any depth, but much of what is done with a value
+ * afterwards, JSON.stringify first of all, ends at a few thousand with a RangeError.
+ */
+export const DEPTH_LIMIT = 64;
+
 const NEWLINE = 0x0a;
 
 /**
- * Calls `onValue` for each JSON line of a socket, in order, and `onError` once when what arrives is no JSON or exceeds
- * the limit (`KEMARI_PROTOCOL`); nothing is read after that.
+ * Calls `onValue` for each JSON line of a socket, in order, and `onError` once when what arrives is no JSON, or exceeds
+ * the limit or `DEPTH_LIMIT` (`KEMARI_PROTOCOL`); nothing is read after that.
  */
 export function readJsonLines(
   socket: Duplex,
@@ -29,6 +35,10 @@ export function readJsonLines(
       parts = [];
       partsBytes = 0;
       rest = rest.subarray(end + 1);
+      if (isDeeper(line, DEPTH_LIMIT)) {
+        fail(`a line has values that lie more than ${DEPTH_LIMIT} deep`);
+        return;
+      }
       let value: unknown;
       try {
         value = JSON.parse(line);
@@ -47,6 +57,23 @@ export function readJsonLines(
     onError(new KemariError('KEMARI_PROTOCOL', `what arrived is not understood: ${reason}`));
   };
   socket.on('data', onData);
+}
+
+/** Whether a text that may be JSON opens more brackets within each other than `limit`. One pass, whatever the text. */
+function isDeeper(text: string, limit: number): boolean {
+  let depth = 0;
+  let inString = false;
+  for (let at = 0; at < text.length; at++) {
+    const letter = text[at];
+    if (inString) {
+      if (letter === '\\') at++;
+      else if (letter === '"') inString = false;
+    } else if (letter === '"') inString = true;
+    else if (letter === '[' || letter === '{') depth++;
+    else if (letter === ']' || letter === '}') depth--;
+    if (depth > limit) return true;
+  }
+  return false;
 }
 
 /** Writes one value as a line. */
