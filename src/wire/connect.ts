@@ -27,7 +27,10 @@ export async function connectStandby(options: ConnectOptions): Promise<StandbyCo
   }
 }
 
-function readOfferAnswer(answer: ControlAnswer | null, onProgress?: (text: string) => void): Accept | undefined {
+/**
+ * What a standby says to an offer; undefined: it says more later. Errors: `KEMARI_PEER_PROTOCOL`, and what it refuses with.
+ */
+export function readOfferAnswer(answer: ControlAnswer | null, onProgress?: (text: string) => void): Accept | undefined {
   switch (answer?.type) {
     case 'progress':
       onProgress?.(Shape.of('progress', answer).text('text'));

@@ -18,7 +18,8 @@ export async function queryPeer(options: {
   }
 }
 
-function readQueryAnswer(answer: ControlAnswer | null): QueryAnswer {
+/** What a kemarid says to the question whether a process runs. */
+export function readQueryAnswer(answer: ControlAnswer | null): QueryAnswer {
   // Only the two exact words are knowledge; everything else is as good as silence.
   if (answer?.type === 'alive' && (answer.answer === 'runs' || answer.answer === 'gone')) {
     return { answer: answer.answer };

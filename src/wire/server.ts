@@ -5,18 +5,15 @@ import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 import { KemariError, errorToWire, messageOf } from '../base/errors.js';
 import { readJsonLines, writeJsonLine } from '../base/json-lines.js';
-import { checkProtocol } from './compare.js';
 import { CONNECTION_LIMIT, CONNECTION_LIMIT_PER_ADDRESS, ConnectionBudget } from './connection-budget.js';
 import type { Accept, Offer, PeerQuestion, Security } from './contract.js';
 import { MESSAGE_LIMIT_BYTES } from './control-connection.js';
 import { readExactly, takeDescriptor } from './descriptor.js';
 import type { ControlAnswer } from './messages.js';
 import { decodePreamble, PREAMBLE_BYTES } from './preamble.js';
-import { readInstance } from './read-accept.js';
-import { readOffer } from './read-offer.js';
+import { readRequest } from './read-request.js';
 import { Refusals } from './refusals.js';
 import { CONTROL_IDENTITY, TLS_OPTIONS } from './secure.js';
-import { Shape } from './shape.js';
 
 /** How long a connection may take for each step, whatever it sends meanwhile: preamble, TLS, request. */
 export const PREAMBLE_TIMEOUT_MS = 3_000;
@@ -208,21 +205,14 @@ export class WireServer {
       if (channel.writable) writeJsonLine(channel, answer);
     };
     try {
-      const shape = Shape.of('request', request);
-      checkProtocol((request as { readonly protocol?: unknown }).protocol);
-      if (shape.oneOf('type', ['protect', 'peer-alive']) === 'peer-alive') {
-        const question = {
-          domainUuid: shape.text('domainUuid'),
-          instance: readInstance(shape.inner('instance')),
-          generation: shape.integer('generation', 0, Number.MAX_SAFE_INTEGER),
-        };
-        send({ type: 'alive', ...this.#handlers.alive(question) });
+      const checked = readRequest(request);
+      if (checked.type === 'peer-alive') {
+        send({ type: 'alive', ...this.#handlers.alive(checked.question) });
       } else {
         const progress = (text: string): void => {
           send({ type: 'progress', text });
         };
-        const offer = readOffer((request as { readonly offer?: unknown }).offer);
-        send({ type: 'accept', accept: await this.#handlers.offer(offer, { ...peer, progress }) });
+        send({ type: 'accept', accept: await this.#handlers.offer(checked.offer, { ...peer, progress }) });
       }
     } catch (error) {
       this.#refusals.note(peer.peer, messageOf(error));
