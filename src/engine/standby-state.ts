@@ -67,7 +67,7 @@ export type StandbyState =
 export type StandbyInput =
   /**
    * A whole checkpoint is in memory. `writesPending`: it has writes (discards, zeroings) of a disk that are not answered, held
-   * ones among them. See `settled` in standby.ts.
+   * ones among them. See late-writes.ts.
    */
   | { readonly type: 'committed'; readonly epoch: bigint; readonly writesPending: boolean }
   /** Nothing was heard on the lease connection for the takeover timeout; the stream still stands. */

@@ -1,4 +1,5 @@
 import { unreachable } from '../base/assert.js';
+import { MAY_LAND_LATE, settled } from './late-writes.js';
 import { learn, type PeerKnowledge } from './peer-knowledge.js';
 import type {
   StandbyEffect,
@@ -250,21 +251,6 @@ function silent(state: StandbyState & { phase: 'silent' }, input: StandbyInput, 
       return to(state);
   }
 }
-
-/**
- * Whether the end of the primary's process is the end of all its writes. A process that was killed leaves behind what it had
- * submitted: requests of io_uring, bytes in a socket, requests in an NBD server's queue. They may land after this side has
- * repeated them and written anew. The end of a process says nothing of them; only a fence that cuts its host off from storage
- * does. But what may be under way is known: a write is submitted only after this side has acknowledged an epoch that holds
- * it, and stays pending in each later one until storage has answered. So where the last epoch has no write pending, none is
- * under way. (This side may have an epoch that it has not acknowledged: it holds what was submitted before, or its answer.)
- */
-function settled({ peer, writesPending }: StandbyState & { phase: 'silent' | 'fencing' }): boolean {
-  return peer === 'dead' && !writesPending;
-}
-
-const MAY_LAND_LATE =
-  'disk writes of the primary were under way when it died, and there is no fence: they may land late';
 
 /** The one decision whether a silent primary's guest may run here. */
 function act(
