@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { readFileSync, readdirSync, rmSync } from 'node:fs';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { pattern, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_T_OUT } from './disk-guest.js';
 import { startNbdkitServer } from './nbd.js';
-import { onStand } from './stand.js';
+import { onStand, type Stand } from './stand.js';
 import { until } from './until.js';
 
 const DISK_BYTES = 1024 * 1024;
@@ -30,14 +30,20 @@ test.serial(
   }),
 );
 
+/** A disk that was read from, and whose server has stopped since. */
+async function openStoppedDisk(t: ExecutionContext, stand: Stand): Promise<ReturnType<Stand['openDisk']>> {
+  const { process: server, uri } = await startNbdkitServer(stand, args());
+  const disk = stand.openDisk({ target: { nbdUri: uri } });
+  t.is(disk.guest.read(0, 4096).status, VIRTIO_BLK_S_OK);
+  server.kill('SIGSTOP');
+  await until(() => isStopped(server.pid!), 'the server has stopped');
+  return disk;
+}
+
 test.serial(
   'a disk is closed while its NBD server does not answer',
   onStand(async (t, stand) => {
-    const { process: server, uri } = await startNbdkitServer(stand, args());
-    const { guest, device, frontEnd } = stand.openDisk({ target: { nbdUri: uri } });
-    t.is(guest.read(0, 4096).status, VIRTIO_BLK_S_OK);
-    server.kill('SIGSTOP');
-    await until(() => isStopped(server.pid!), 'the server has stopped');
+    const { guest, device, frontEnd } = await openStoppedDisk(t, stand);
     guest.offer(0, 0, { read: 4096 });
     guest.driver.kick();
     await until(() => device.stats().inFlight === 1, 'the request is with the server');
@@ -51,11 +57,7 @@ test.serial(
 test.serial(
   'a disk that is closed before its NBD server has answered says what may still land',
   onStand(async (t, stand) => {
-    const { process: server, uri } = await startNbdkitServer(stand, args());
-    const { guest, device, frontEnd } = stand.openDisk({ target: { nbdUri: uri } });
-    t.is(guest.read(0, 4096).status, VIRTIO_BLK_S_OK);
-    server.kill('SIGSTOP');
-    await until(() => isStopped(server.pid!), 'the server has stopped');
+    const { guest, device, frontEnd } = await openStoppedDisk(t, stand);
     guest.offer(VIRTIO_BLK_T_OUT, 0, { data: pattern(4096, 1) });
     guest.driver.kick();
     await until(() => device.stats().inFlight === 1, 'the write is with the server');
