@@ -77,10 +77,13 @@ export class TwoMachines {
     const primary = await this.#start(1, (run) => run.start());
     await primary.machine.resume();
     const isReady = (): boolean => primary.console().includes(READY);
-    // The guest before this one had the same addresses: what this host remembers of it is of no use.
+    if (!(await waitUntil(isReady, { timeoutMs: BOOT_TIMEOUT_MS, everyMs: 50 }))) {
+      throw new Error(`the guest did not come up; it printed:\n${primary.console()}`);
+    }
+    // The guest before this one had the same address. Connections to it may still be looking for it, and what they do not
+    // find is unreachable to whoever asks next.
     await execa('ip', ['neighbour', 'flush', 'dev', BRIDGE]);
-    if (await waitUntil(isReady, { timeoutMs: BOOT_TIMEOUT_MS, everyMs: 50 })) return primary;
-    throw new Error(`the guest did not come up; it printed:\n${primary.console()}`);
+    return primary;
   }
 
   /** A machine that waits to take over from `from`. */
