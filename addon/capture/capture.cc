@@ -46,6 +46,7 @@ void Capture::attach() {
     state_path_ = monitor_.add_descriptor(state_file_->fd());
     state_file_->close_ours();
     tracker_ = std::make_unique<PageTracker>(domain_.process, domain_.ram_file.get());
+    load_.emplace(domain_.process, domain_.vcpu_threads);
     prime();
   } catch (...) {
     detach();
@@ -67,6 +68,7 @@ void Capture::detach() noexcept {
   }
   command_ = {.answered = true};
   tracker_.reset();
+  load_.reset();
   state_file_.reset();
   state_path_.clear();
   counting_ = false;
@@ -215,6 +217,7 @@ CaptureResult Capture::capture(uint64_t epoch, ResumePolicy policy, int64_t call
     fault_point("capture.after-stop");
     const int64_t stopped_ns = monotonic_ns();
     result_.stop_ns = stopped_ns - triggered_ns_;
+    result_.busy_share = load_->stopped(resumed_ns_, stopped_ns);
     result_.through_sequence = domain_.gate->cut();
     // Before the rings: their threads have just answered QEMU, and where CPUs are few they are not at rest yet.
     collect_theirs();
@@ -279,6 +282,7 @@ void Capture::finish(int64_t released_ns) {
   result_.resumed = command_.resumed;
   result_.resume_ns = answered_ns - released_ns;
   result_.pause_ns = answered_ns - triggered_ns_;
+  resumed_ns_ = answered_ns;
   prime();
 }
 

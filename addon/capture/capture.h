@@ -14,6 +14,7 @@
 #include "capture/page_tracker.h"
 #include "capture/qmp_monitor.h"
 #include "capture/state_file.h"
+#include "capture/vcpu_load.h"
 #include "error.h"
 #include "link/checkpoint.h"
 #include "memory/guest_memory.h"
@@ -32,6 +33,7 @@ struct CaptureResult {
   uint64_t epoch = 0;
   uint64_t through_sequence = 0;
   int64_t pause_ns = 0;
+  double busy_share = 1;
   uint64_t dirty_pages = 0;
   uint64_t state_bytes = 0;
   bool was_running = false;
@@ -58,6 +60,7 @@ class Capture {
  public:
   struct Domain {
     pid_t process;
+    std::vector<pid_t> vcpu_threads;
     UniqueFd monitor;
     UniqueFd ram_file;
     std::shared_ptr<OutputGate> gate;
@@ -126,6 +129,8 @@ class Capture {
   CaptureResult result_;  // of the capture that is held, too
   int64_t triggered_ns_ = 0;
   int64_t whole_ns_ = 0;  // when the state was
+  std::optional<VcpuLoad> load_;  // while attached
+  int64_t resumed_ns_ = 0;
   bool held_ = false;
   std::optional<Error> broken_;  // why nothing more can be asked of QEMU
   std::atomic<bool> aborted_{false};

@@ -73,6 +73,7 @@ Napi::Value capture_object(Napi::Env env, const CaptureResult& result) {
   object.Set("epoch", Napi::BigInt::New(env, result.epoch));
   object.Set("throughSequence", Napi::BigInt::New(env, result.through_sequence));
   object.Set("pauseUs", microseconds(result.pause_ns));
+  object.Set("busyShare", result.busy_share);
   object.Set("dirtyPages", static_cast<double>(result.dirty_pages));
   object.Set("stateBytes", static_cast<double>(result.state_bytes));
   object.Set("wasRunning", result.was_running);
@@ -115,6 +116,13 @@ Capture::Domain domain_options(const Napi::Object& options) {
   Capture::Domain domain;
   domain.monitor.reset(static_cast<int>(integer_option(options, "monitorFd", 0, INT32_MAX)));
   domain.process = static_cast<pid_t>(integer_option(options, "pid", 1, INT32_MAX));
+  const Napi::Object threads = object_option(options, "vcpuThreads");
+  if (!threads.IsArray()) fail("KEMARI_ARGUMENT", "option vcpuThreads is no array");
+  for (uint32_t i = 0; i < threads.As<Napi::Array>().Length(); i++) {
+    const Napi::Value thread = threads.As<Napi::Array>().Get(i);
+    if (!thread.IsNumber()) fail("KEMARI_ARGUMENT", "option vcpuThreads holds what is no number");
+    domain.vcpu_threads.push_back(thread.As<Napi::Number>().Int32Value());
+  }
   const int ram = static_cast<int>(integer_option(options, "ramFd", 0, INT32_MAX));
   domain.ram_file.reset(fcntl(ram, F_DUPFD_CLOEXEC, 0));
   if (!domain.ram_file.valid()) fail_errno("KEMARI_ARGUMENT", "fcntl", "ramFd is no descriptor");

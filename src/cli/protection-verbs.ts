@@ -97,7 +97,7 @@ function addMigrate(program: Program, interrupt: Interrupt): Program {
         .option('max-pause-share', {
           type: 'number',
           default: MAX_PAUSE_SHARE.default * 100,
-          describe: "Percent of the guest's time that pauses may take",
+          describe: 'Percent of its time that pauses may take from a busy guest',
         })
         .option('max-age', {
           type: 'number',

@@ -1,12 +1,13 @@
 /**
- * Keeps the pauses of captures, and the write-protect faults that follow them, under a share of the guest's time. The
- * guest's running time earns credit; a capture spends what it cost. A guest that sends now and then always finds credit
- * and is synchronized at once; under sustained output the credit runs out, and epochs are spaced.
+ * Keeps what pauses of captures, and the write-protect faults that follow them, take from the guest under a share of its
+ * time. Time earns credit; a capture spends what it cost. A pause costs a guest as much as it had to do: one that waits for
+ * the answer to what it sent is synchronized at once, each time; under sustained output of a busy one the credit runs out, and
+ * epochs are spaced.
  */
 export interface Pacing {
   /** Of the guest's time, in (0, 1]. */
   readonly maxPauseShare: number;
-  /** Microseconds of pause that may be spent now; negative: overdrawn. */
+  /** Microseconds that may be taken from the guest now; negative: overdrawn. */
   readonly creditUs: number;
   /** When `creditUs` was true. */
   readonly atMs: number;
@@ -21,9 +22,9 @@ export function startPacing(maxPauseShare: number, nowMs: number): Pacing {
   return { maxPauseShare, creditUs: PACING_BURST_US, atMs: nowMs };
 }
 
-/** What a capture costs the guest, in microseconds. */
-export function captureCostUs(pauseUs: number, dirtyPages: number): number {
-  return pauseUs + dirtyPages * PROTECT_FAULT_US;
+/** What a capture took from a guest that had something to do for `busyShare` of the time, in microseconds. */
+export function captureCostUs(pauseUs: number, busyShare: number, dirtyPages: number): number {
+  return pauseUs * busyShare + dirtyPages * PROTECT_FAULT_US;
 }
 
 export function spend(pacing: Pacing, costUs: number, nowMs: number): Pacing {

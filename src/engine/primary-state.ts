@@ -88,6 +88,8 @@ export type PrimaryInput =
       readonly epoch: bigint;
       readonly throughSequence: bigint;
       readonly pauseUs: number;
+      /** Of the time before, in [0, 1]: how much of it the guest wanted to run. */
+      readonly busyShare: number;
       readonly dirtyPages: number;
       readonly bytes: number;
     }

@@ -50,7 +50,7 @@ export function noteCaptured(
     unacked: [...core.unacked, { epoch: input.epoch, throughSequence: input.throughSequence, bytes: input.bytes }],
     heldSinceMs: covered ? undefined : core.heldSinceMs,
     consoleSinceMs: covered ? undefined : core.consoleSinceMs,
-    pacing: spend(core.pacing, captureCostUs(input.pauseUs, input.dirtyPages), nowMs),
+    pacing: spend(core.pacing, captureCostUs(input.pauseUs, input.busyShare, input.dirtyPages), nowMs),
   };
 }
 

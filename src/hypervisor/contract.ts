@@ -68,6 +68,8 @@ export interface Machine {
   /** For people, for example `7.2.22`. */
   readonly version: string;
   readonly accel: 'kvm' | 'tcg';
+  /** Threads of `pid` that run vCPUs: each once, fewer than vCPUs where one runs several. */
+  readonly vcpuThreads: readonly number[];
 
   /** Fulfilled when no vCPU runs any more. */
   pause(): Promise<void>;

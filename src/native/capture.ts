@@ -4,6 +4,8 @@ import type { LinkSender } from './link.js';
 export interface CaptureOptions {
   /** The hypervisor's process. */
   readonly pid: number;
+  /** Its threads that run vCPUs. */
+  readonly vcpuThreads: readonly number[];
   /** A connected QMP socket of it, on which nothing was said yet. Belongs to the capture from here on, also when it cannot be made. */
   readonly monitorFd: number;
   /** The memfd of guest memory; stays the caller's. */
@@ -47,6 +49,11 @@ export interface CaptureResult {
    * was whole. Includes the time that QEMU needs to notice.
    */
   readonly pauseUs: number;
+  /**
+   * Of the time since the guest went on after the capture before, in [0, 1]: for how much of it the busiest vCPU wanted to run.
+   * A guest that waits for an answer loses nothing by a pause. 1 where it is not known.
+   */
+  readonly busyShare: number;
   readonly dirtyPages: number;
   readonly stateBytes: number;
   /** The guest ran before the capture. A guest that was paused, or had powered off, stays so. */

@@ -141,7 +141,8 @@ export class Subject implements BackEnds {
   /** A capture of this guest that is not attached yet. */
   capture(link: LinkSender): Capture {
     return new addon.Capture({
-      ...{ pid: this.machine.pid, monitorFd: this.machine.takeCaptureMonitor(), ramFd: this.ramFd },
+      ...{ pid: this.machine.pid, vcpuThreads: this.machine.vcpuThreads, ramFd: this.ramFd },
+      monitorFd: this.machine.takeCaptureMonitor(),
       ...{ gate: this.gate, devices: this.devices, console: this.console_, link },
     });
   }

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { PACING_BURST_US, readyAtMs, regime, spend, startPacing } from '../../src/engine/pacing.js';
+import { captureCostUs, PACING_BURST_US, readyAtMs, regime, spend, startPacing } from '../../src/engine/pacing.js';
 import {
   CONSOLE_LATENCY_MS,
   MAX_UNACKED_BYTES,
@@ -78,6 +78,16 @@ test('under sustained output pauses take their share of the time and no more', (
   t.true(share <= 0.2, `share ${share}`);
   t.true(share > 0.19, `share ${share}`);
   t.is(regime(pacing, nowMs), 'paced');
+});
+
+test('a guest that waits for the answer to what it sent is synchronized at once, however often', (t) => {
+  let pacing = startPacing(0.2, 0);
+  // Two of three milliseconds it stands still, and a tenth of the rest it computes.
+  for (let nowMs = 3; nowMs < 3000; nowMs += 3) {
+    t.true(readyAtMs(pacing) <= nowMs);
+    pacing = spend(pacing, captureCostUs(2_000, 0.1, 100), nowMs);
+  }
+  t.is(captureCostUs(2_000, 1, 0), 2_000);
 });
 
 test('sparse output never waits for credit', (t) => {

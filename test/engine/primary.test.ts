@@ -29,6 +29,7 @@ const captured = (epoch: bigint, throughSequence: bigint): PrimaryInput => ({
   epoch,
   throughSequence,
   pauseUs: 1000,
+  busyShare: 1,
   dirtyPages: 10,
   bytes: 4096,
 });

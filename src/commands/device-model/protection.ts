@@ -281,13 +281,13 @@ export class Protection {
   }
 
   #captured(result: CaptureResult, startedAtMs: number): void {
-    const { epoch, throughSequence, pauseUs, dirtyPages } = result;
+    const { epoch, throughSequence, pauseUs, busyShare, dirtyPages } = result;
     const bytes = dirtyPages * PAGE_BYTES + result.stateBytes;
     // A guest that is held stands longer: its pause is known when it is let go.
     if (!this.#orders.holding) this.#lostGuestUs += pauseUs;
     this.#clock.captured(epoch, startedAtMs);
     this.#capturing = undefined;
-    this.#feed({ type: 'captured', epoch, throughSequence, pauseUs, dirtyPages, bytes });
+    this.#feed({ type: 'captured', epoch, throughSequence, pauseUs, busyShare, dirtyPages, bytes });
     this.window.addEpoch({ atMs: performance.now(), pauseUs, dirtyPages, bytes });
     const early = this.#earlyAck;
     this.#earlyAck = undefined;

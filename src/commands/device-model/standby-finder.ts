@@ -66,7 +66,7 @@ export class StandbyFinder implements ProtectionWorld {
     const { machine, devices, ramFd } = run;
     assert(machine !== undefined, 'only a machine that runs is captured');
     return new addon.Capture({
-      ...{ pid: machine.pid, monitorFd: machine.takeCaptureMonitor(), ramFd, link },
+      ...{ pid: machine.pid, vcpuThreads: machine.vcpuThreads, monitorFd: machine.takeCaptureMonitor(), ramFd, link },
       ...{ gate: devices.gate, devices: devices.all, console: devices.consoleDevice },
     });
   }

@@ -57,8 +57,10 @@ export class MachineStart {
       await this.#meet(qmp, process);
       await this.#incoming?.prepare(qmp);
       if (this.#incoming !== undefined) await placeFirmware(qmp, process.pid, firmware);
+      const vcpuThreads = await readVcpuThreads(qmp);
       return new QemuMachine({
-        ...{ process, qmp, version: this.#qemu.version, accel: this.#accel, config: this.#options.config },
+        ...{ process, qmp, version: this.#qemu.version, accel: this.#accel, vcpuThreads },
+        config: this.#options.config,
         ...{ capturePath: this.#capturePath, firmware, incoming: this.#incoming, lastWords: () => this.#lastWords() },
       });
     } catch (error) {
@@ -199,6 +201,12 @@ export class MachineStart {
   #lastWords(): string {
     return this.#lastLines.length === 0 ? 'it printed nothing' : `it printed: ${this.#lastLines.join('; ')}`;
   }
+}
+
+/** Errors: those of QMP. */
+async function readVcpuThreads(qmp: QmpClient): Promise<readonly number[]> {
+  const vcpus = (await qmp.execute('query-cpus-fast')) as readonly { readonly 'thread-id': number }[];
+  return [...new Set(vcpus.map((vcpu) => vcpu['thread-id']))];
 }
 
 /** A state that xen-save-devices-state wrote ends without the description that a migration stream ends with. */

@@ -18,6 +18,7 @@ export interface QemuMachineParts {
   readonly qmp: QmpClient;
   readonly version: string;
   readonly accel: 'kvm' | 'tcg';
+  readonly vcpuThreads: readonly number[];
   readonly config: DomainConfig;
   /** Where the second monitor listens; the name goes with the machine. */
   readonly capturePath: string;
@@ -33,6 +34,7 @@ export interface QemuMachineParts {
 export class QemuMachine implements Machine {
   readonly version: string;
   readonly accel: 'kvm' | 'tcg';
+  readonly vcpuThreads: readonly number[];
   readonly #parts: QemuMachineParts;
   readonly #process: QemuProcess;
   readonly #qmp: QmpClient;
@@ -43,6 +45,7 @@ export class QemuMachine implements Machine {
     this.#qmp = parts.qmp;
     this.version = parts.version;
     this.accel = parts.accel;
+    this.vcpuThreads = parts.vcpuThreads;
   }
 
   get pid(): number {

@@ -48,6 +48,8 @@ class FakeMachine implements Machine {
     this.#options.onEvent(event);
   }
 
+  readonly vcpuThreads: readonly number[] = [];
+
   async pause(): Promise<void> {
     this.#told.push('pause');
     await Promise.resolve();

@@ -54,7 +54,8 @@ export class PlayedCapture implements Capture {
   end(epoch: bigint, throughSequence: bigint): void {
     const resumed = this.#resume === 'at-once';
     const timings = { triggerUs: 0, stopUs: 0, scanUs: 0, copyUs: 0, serializeUs: 0, resumeUs: 0 };
-    const known = { pauseUs: 1000, dirtyPages: 10, stateBytes: 28_000, wasRunning: true, resumed, timings };
+    const guest = { busyShare: 1, dirtyPages: 10, stateBytes: 28_000, wasRunning: true };
+    const known = { pauseUs: 1000, ...guest, resumed, timings };
     this.#ends.shift()?.({ epoch, throughSequence, ...known });
   }
 
