@@ -128,7 +128,7 @@ class Capture {
   Command command_;
   CaptureResult result_;  // of the capture that is held, too
   int64_t triggered_ns_ = 0;
-  int64_t whole_ns_ = 0;  // when the state was
+  int64_t whole_ns_ = 0;          // when the state was
   std::optional<VcpuLoad> load_;  // while attached
   int64_t resumed_ns_ = 0;
   bool held_ = false;
