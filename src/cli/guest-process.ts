@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import type { Termination } from '../commands/device-model.js';
 
 /** Exit code after a mistake of our own (EX_SOFTWARE of sysexits.h). */
 const EXIT_INTERNAL = 70;
@@ -8,12 +9,13 @@ const LEVEL_FATAL = 60;
 
 const STDERR_FD = 2;
 
-/** What every process that owns a QEMU does at its start. Aborted by SIGTERM and SIGINT; the reason says which. */
-export function guestProcess(): AbortSignal {
-  const terminate = new AbortController();
+/** What every process that owns a QEMU does at its start. The first SIGTERM or SIGINT asks it to end, the second insists. */
+export function guestProcess(): Termination {
+  const asked = new AbortController();
+  const insisted = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      terminate.abort(new Error(`${signal} received`));
+      (asked.signal.aborted ? insisted : asked).abort(new Error(`${signal} received`));
     });
   }
   // QEMU dies with this process (its parent-death signal), so that nothing runs on what can no longer be trusted.
@@ -22,5 +24,5 @@ export function guestProcess(): AbortSignal {
     writeSync(STDERR_FD, `${JSON.stringify(record)}\n`);
     process.exit(EXIT_INTERNAL);
   });
-  return terminate.signal;
+  return { asked: asked.signal, insisted: insisted.signal };
 }

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { runDeviceModel } from '../commands/device-model.js';
 import { guestProcess } from './guest-process.js';
 
-const terminate = guestProcess();
+const termination = guestProcess();
 // It has no terminal; the hangup of its creator's is no order to end.
 process.on('SIGHUP', () => undefined);
 
@@ -18,6 +18,6 @@ process.exit(
     root: values.root,
     domid: Number(values.domid),
     paused: values.paused,
-    terminate,
+    termination,
   }),
 );

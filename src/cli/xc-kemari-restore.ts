@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { runRestore } from '../commands/restore.js';
 import { guestProcess } from './guest-process.js';
 
-const terminate = guestProcess();
+const termination = guestProcess();
 
 // SIGHUP is the order to take over, as in Kemari 2008. Nobody else sends it: there is no terminal. What is to be done is
 // known once it stands by; before, there is nothing to take over, and after, the guest runs here: it is ignored.
@@ -20,7 +20,7 @@ process.exit(
   await runRestore({
     root: values.root,
     domid: Number(values.domid),
-    terminate,
+    termination,
     onHangup: (listener) => hangup.push(listener),
   }),
 );

@@ -20,8 +20,16 @@ export interface DeviceModelOptions {
   readonly domid: number;
   /** Leave the guest at its first instruction. */
   readonly paused: boolean;
-  /** Destroys the domain when it is aborted; the reason says in words why. */
-  readonly terminate: AbortSignal;
+  /** Ends this process: the domain goes on at its standby, or is destroyed. */
+  readonly termination: Termination;
+}
+
+/** Orders from outside to end; their reasons say in words why. */
+export interface Termination {
+  /** As soon as nothing is lost by it. */
+  readonly asked: AbortSignal;
+  /** Now. */
+  readonly insisted: AbortSignal;
 }
 
 /**
@@ -61,12 +69,7 @@ async function live(
   const house = await openHouse(startup, logger, { release, begins: options.paused ? 'paused' : 'running' });
   const { domain } = house;
   const server = await ControlServer.listen(startup.domain.paths.controlSocket, controlHandlers(domain));
-  const terminate = (): void => {
-    logger.warn({ event: 'terminate' }, messageOf(options.terminate.reason));
-    domain.request('destroy').catch(() => undefined);
-  };
-  options.terminate.addEventListener('abort', terminate);
-  if (options.terminate.aborted) terminate();
+  onTermination(options.termination, logger, () => domain);
   try {
     startup.progress('starting the machine');
     await domain.start();
@@ -76,6 +79,25 @@ async function live(
     await house.close();
     await server.close();
   }
+}
+
+/** Has the domain leave when it is asked to end; with `domain` undefined then, somebody else sees to it. */
+export function onTermination(
+  { asked, insisted }: Termination,
+  logger: Logger,
+  domain: () => Domain | undefined,
+): void {
+  const leave = (): void => {
+    const reason = messageOf(asked.reason);
+    logger.warn({ event: 'terminate' }, reason);
+    domain()
+      ?.leave(reason, insisted)
+      .catch((error: unknown) => {
+        logger.error({ event: 'terminate', err: error }, messageOf(error));
+      });
+  };
+  asked.addEventListener('abort', leave);
+  if (asked.aborted) leave();
 }
 
 /** What is remembered of a domain across reboots is forgotten when it ended in order. */

@@ -10,7 +10,14 @@ import type { DomainConfig } from '../model/domain-config.js';
 import { addon } from '../native/addon.js';
 import { armFault } from '../native/fault.js';
 import type { LinkReceiver, TakenCheckpoint } from '../native/link.js';
-import { controlHandlers, noteEnd, openHouse, type DomainHouse } from './device-model.js';
+import {
+  controlHandlers,
+  noteEnd,
+  onTermination,
+  openHouse,
+  type DomainHouse,
+  type Termination,
+} from './device-model.js';
 import type { Domain } from './device-model/domain.js';
 import type { MachineRun } from './device-model/machine-run.js';
 import { openDomainLog } from './device-model/domain-log.js';
@@ -26,8 +33,8 @@ import { becomeOrdinary, becomeUrgent } from './restore/urgency.js';
 export interface RestoreOptions {
   readonly root: string;
   readonly domid: number;
-  /** Ends the standby, or destroys the domain once it runs here. */
-  readonly terminate: AbortSignal;
+  /** Ends the standby; once the domain runs here, as for any kemari-dm. */
+  readonly termination: Termination;
   /** Calls back at every SIGHUP. */
   readonly onHangup: (listener: () => void) => void;
 }
@@ -144,16 +151,14 @@ class Restore {
     void domain.ended.then(() => {
       standby.machineFailed('the machine that waits here has ended');
     });
-    const terminate = (): void => {
-      this.#logger.warn({ event: 'terminate' }, messageOf(this.#options.terminate.reason));
-      if (standby.phase === 'running') domain.request('destroy').catch(() => undefined);
-      else standby.terminate();
-    };
-    this.#options.terminate.addEventListener('abort', terminate);
     const { controlSocket } = this.#startup.domain.paths;
     const server = await ControlServer.listen(controlSocket, switchedHandlers(domain, standby));
     try {
-      if (this.#options.terminate.aborted) terminate();
+      onTermination(this.#options.termination, this.#logger, () => {
+        if (standby.phase === 'running') return domain;
+        standby.terminate();
+        return undefined;
+      });
       this.#startup.ready();
       // An order to end may come before the primary does.
       const fds = await Promise.race([channel.links(), standby.outcome.then(() => undefined)]);

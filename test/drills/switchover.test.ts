@@ -10,7 +10,7 @@ const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 const TIMES = process.env['KEMARI_LONG'] === undefined ? 3 : 10;
 
 drill(
-  `a guest switches over ${TIMES} times, back and forth, and its client notices nothing but time${missing}`,
+  `a guest switches over ${TIMES} times, by verb, SIGHUP and SIGTERM, and its client notices nothing but time${missing}`,
   async (t) => {
     await play(t, {}, async (scene) => {
       const { guest, conversation } = scene;
@@ -20,9 +20,10 @@ drill(
         const [from, to] = time % 2 === 0 ? (['A', 'B'] as const) : (['B', 'A'] as const);
         await goesOn(scene);
         const startedAtMs = nowMs();
-        // SIGHUP while the primary answers, and the verb: the same handover asked for at either end.
-        if (time % 4 < 2) await guest.kemari(from, 'switchover', GUEST_NAME);
-        else process.kill((await guest.info(to)).dmPid, 'SIGHUP');
+        // The same handover asked for at either end, and by the end of the process itself.
+        if (time % 3 === 0) await guest.kemari(from, 'switchover', GUEST_NAME);
+        else if (time % 3 === 1) process.kill((await guest.info(to)).dmPid, 'SIGHUP');
+        else process.kill((await guest.info(from)).dmPid, 'SIGTERM');
         await speaks(scene, to, startedAtMs);
         turns.push(to);
         await goesOn(scene);

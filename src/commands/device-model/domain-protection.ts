@@ -7,6 +7,7 @@ import type { ProtectionEvent, ProtectionInfo, ProtectionRequest } from '../../h
 import type { OutputGate } from '../../native/addon.js';
 import type { Capture } from '../../native/capture.js';
 import type { LinkSender, SenderEvent } from '../../native/link.js';
+import { leave } from './leave.js';
 import type { MachineRun } from './machine-run.js';
 import type { CopyProgress } from './memory-copy.js';
 import { Protection } from './protection.js';
@@ -239,6 +240,17 @@ export class DomainProtection {
     if (protection === undefined) return;
     protection.input({ type: 'machine-died', reason });
     await protection.ended;
+  }
+
+  /**
+   * This process is to end: whoever stands by goes on with the guest, if that can be had. Fulfilled with whether it does, or was
+   * told to, once protection is over; with false as soon as the guest is known to be this host's alone. See leave().
+   */
+  async leave(reason: string, hurry: AbortSignal): Promise<boolean> {
+    const protection = this.#current?.protection;
+    if (protection === undefined || !(await leave(protection, reason, hurry))) return false;
+    await this.#end;
+    return true;
   }
 
   #stateChanged(current: Current, state: PrimaryState): void {

@@ -15,6 +15,7 @@ import {
 import type { DomainInfo, ProtectionEnd, ProtectionEvent, ProtectionRequest } from '../../host/contract.js';
 import { DomainProtection } from './domain-protection.js';
 import type { DomainOptions } from './domain-options.js';
+import { LEAVE_TIMEOUT_MS } from './leave.js';
 import { MachineRun, type RunEvent } from './machine-run.js';
 
 /**
@@ -96,6 +97,18 @@ export class Domain {
     await this.#input({ type: 'request', verb });
     if (verb === 'destroy') await this.ended;
     return null;
+  }
+
+  /**
+   * This process is to end, and not for the guest's sake: a protected guest goes on at its standby, any other is destroyed.
+   * Fulfilled when nothing of it is left here. `insisted`: nothing is waited for any more.
+   */
+  async leave(reason: string, insisted: AbortSignal): Promise<void> {
+    const { logger } = this.#options;
+    const hurry = AbortSignal.any([insisted, AbortSignal.timeout(LEAVE_TIMEOUT_MS)]);
+    const goesOn = await this.#protection.leave(reason, hurry);
+    logger.warn({ event: 'leave', goesOn }, `${reason}: ${goesOn ? 'the standby goes on' : 'nobody stands by'}`);
+    await this.request('destroy');
   }
 
   /**

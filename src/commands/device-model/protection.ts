@@ -120,13 +120,25 @@ export class Protection {
     await this.#orders.idle();
   }
 
-  /** Waits until the state is such. Fulfilled with it, or when the protection has ended, whatever it is then. */
-  async until(condition: (state: PrimaryState) => boolean): Promise<PrimaryState> {
-    while (!condition(this.#state) && !isFinal(this.#state)) {
+  /**
+   * Waits until the state is such. Fulfilled with it, or when the protection has ended or the signal is aborted, whatever the
+   * state is then.
+   */
+  async until(condition: (state: PrimaryState) => boolean, signal?: AbortSignal): Promise<PrimaryState> {
+    const wake = (): void => {
+      this.#wake();
+    };
+    signal?.addEventListener('abort', wake);
+    while (!condition(this.#state) && !isFinal(this.#state) && signal?.aborted !== true) {
       await new Promise<void>((resolve) => this.#stateWaiters.add(resolve));
-      this.#stateWaiters.clear();
     }
+    signal?.removeEventListener('abort', wake);
     return this.#state;
+  }
+
+  #wake(): void {
+    for (const wake of this.#stateWaiters) wake();
+    this.#stateWaiters.clear();
   }
 
   #linkEvent(event: SenderEvent): void {
@@ -164,6 +176,7 @@ export class Protection {
     this.#clock.addScript(startedAtMs);
     if (state.phase !== before.phase) this.#phaseChanged(before, state);
     else if (ackedEpoch(before) === 0n && ackedEpoch(state) > 0n) this.#parts.onState(state);
+    if (state !== before && this.#stateWaiters.size > 0) this.#wake();
     return refusal;
   }
 
@@ -175,7 +188,6 @@ export class Protection {
     );
     this.#dirtyWatch.run(state.phase === 'protected');
     this.#parts.onState(state);
-    for (const wake of this.#stateWaiters) wake();
     if (state.phase === 'unprotected' || state.phase === 'handed-over' || state.phase === 'ended')
       this.#settle(state.phase);
   }
