@@ -80,6 +80,7 @@ void arm_fault(Fault fault) {
   KEMARI_ASSERT(armed_fault.load() == 0 && fault.pass > 0);
   const uint32_t id = fault_id(fault.point);
   armed() = std::move(fault);
+  passes.store(0);
   armed_fault.store(id);
 }
 

@@ -39,8 +39,8 @@ class EventLoop {
   virtual bool can_look() const noexcept { return false; }
   // run_once() has something to do and would not sleep. May miss events where it cannot look. Ring thread only.
   virtual bool ready() const noexcept = 0;
-  // Submits what was queued; no handler runs. Ring thread only.
-  virtual void submit() {}
+  // Lets go of `lock` and submits what was queued; no handler runs. Ring thread only.
+  virtual void submit(std::unique_lock<std::mutex>& lock) { lock.unlock(); }
 
   // Runs `handler` once in the next run_once(), which then does not sleep but still lets go of the lock for a moment.
   // For handlers that have more to do than is fair in one turn. Ring thread only.
@@ -54,8 +54,16 @@ class EventLoop {
   virtual io_uring* uring() noexcept { return nullptr; }
   // A free entry of uring()'s submission queue; what fills it is submitted first where it is full. Ring thread only.
   virtual io_uring_sqe* submission() { return nullptr; }
+  // `may_leave` is asked with the lock held whenever something is about to be submitted, right before the system call.
+  // Where it says no, what is outbound does not go: it is withdrawn, in order. An empty function: nobody asks. Ring
+  // thread only.
+  virtual void guard(std::function<bool()>) {}
   struct Completion {
     virtual void completed(int result) = 0;  // result as in the CQE: bytes or -errno
+    // Lets something out of the guest; then withdrawn() instead, where guard() has it that nothing may leave.
+    virtual bool is_outbound() const noexcept { return false; }
+    virtual void withdrawn() {}
+
    protected:
     ~Completion() = default;
   };

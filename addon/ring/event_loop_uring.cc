@@ -7,9 +7,11 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "error.h"
 #include "ring/event_loop_kinds.h"
@@ -97,12 +99,15 @@ class UringLoop final : public EventLoop {
     return (__atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
   }
 
-  void submit() override {
+  void submit(std::unique_lock<std::mutex>& lock) override {
+    withdraw_unless_allowed();
+    lock.unlock();
     if (io_uring_sq_ready(&ring_) != 0) check_submitted(io_uring_submit(&ring_));
   }
 
   void run_once(std::unique_lock<std::mutex>& lock, bool may_sleep) override {
     const unsigned wanted = may_sleep && posted_.empty() ? 1 : 0;
+    withdraw_unless_allowed();
     lock.unlock();
     const int result = wanted == 0 ? io_uring_submit_and_get_events(&ring_) : io_uring_submit_and_wait(&ring_, wanted);
     lock.lock();
@@ -124,13 +129,43 @@ class UringLoop final : public EventLoop {
     while (sqe == nullptr) {
       // A disabled ring cannot submit: nothing queues that much before its thread runs.
       KEMARI_ASSERT(!disabled_);
+      withdraw_unless_allowed();
       check_submitted(io_uring_submit(&ring_));
       sqe = io_uring_get_sqe(&ring_);
     }
     return sqe;
   }
 
+  void guard(std::function<bool()> may_leave) override { may_leave_ = std::move(may_leave); }
+
  private:
+  void withdraw_unless_allowed() {
+    // Whoever is withdrawn may queue others in its place.
+    while (may_leave_ && io_uring_sq_ready(&ring_) != 0 && !may_leave_()) {
+      if (!withdraw()) return;
+    }
+  }
+
+  // Turns what is outbound and the kernel has not taken, now or at an earlier submission that failed, into operations
+  // that do nothing. False: there was nothing.
+  bool withdraw() {
+    std::vector<Completion*> withdrawn;
+    // As io_uring_sq_ready() counts.
+    const unsigned first = *ring_.sq.khead;
+    for (unsigned at = first; at != ring_.sq.sqe_tail; at++) {
+      io_uring_sqe& sqe = ring_.sq.sqes[at & ring_.sq.ring_mask];
+      if (sqe.user_data == 0 || (sqe.user_data & kWatchBit) != 0) continue;
+      // SAFETY: whoever queued the operation gave a Completion* that lives until it is called.
+      auto* completion = reinterpret_cast<Completion*>(sqe.user_data);
+      if (!completion->is_outbound()) continue;
+      io_uring_prep_nop(&sqe);
+      io_uring_sqe_set_data64(&sqe, 0);
+      withdrawn.push_back(completion);
+    }
+    for (Completion* completion : withdrawn) completion->withdrawn();
+    return !withdrawn.empty();
+  }
+
   // EBUSY: completions overflowed and must be taken first. EAGAIN: no memory for a request now; it stays queued.
   static void check_submitted(int result) {
     if (result < 0 && result != -EINTR && result != -EBUSY && result != -EAGAIN) {
@@ -195,6 +230,7 @@ class UringLoop final : public EventLoop {
   UniqueFd wake_;
   WatchTable watches_;
   PostedHandlers posted_;
+  std::function<bool()> may_leave_;
 };
 
 }  // namespace

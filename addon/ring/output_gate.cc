@@ -81,6 +81,7 @@ Outbound* GateLane::next_released() {
   if (first_ == held_.size()) return nullptr;
   Outbound* request = held_[first_];
   if (!gate_->was_released(request->sequence) || !gate_->lease_holds()) return nullptr;
+  gate_->released_.fetch_add(1, std::memory_order_relaxed);
   fault_point("release.tested");
   if (first_ > 0) fault_point("release.half");
   first_++;
@@ -91,12 +92,11 @@ Outbound* GateLane::next_released() {
     held_.erase(held_.begin(), held_.begin() + static_cast<ptrdiff_t>(first_));
     first_ = 0;
   }
-  gate_->released_.fetch_add(1, std::memory_order_relaxed);
   request->is_held = false;
   return request;
 }
 
-bool GateLane::may_submit() {
+bool GateLane::may_submit() const noexcept {
   return gate_->lease_holds();
 }
 

@@ -77,9 +77,10 @@ class GateLane {
   // released; and the lease, where one is required, is valid at this moment.
   Outbound* next_released();
 
-  // Whether what passed already may be given to the host now: for requests that had to wait on their way out. Where the
-  // lease has ended the lane is woken by the next renewal.
-  bool may_submit();
+  // Whether what passed already may be given to the host now. A device asks where nothing but the system call is left
+  // to do: a request may have waited on its way there, in whoever's hands, for longer than the lease. Where the lease
+  // has ended the lane is woken by the next renewal. Any thread, without the lock, too.
+  bool may_submit() const noexcept;
 
   // An admitted request has left and is answered: its bytes are not needed any more.
   void done(Outbound& request) noexcept;

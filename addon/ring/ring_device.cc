@@ -180,8 +180,7 @@ void RingDevice::wait(std::unique_lock<std::mutex>& lock) {
   if (serve_offered() || loop_->ready()) return loop_->run_once(lock, false);
   if (std::exchange(completed_, 0) > kFewCompletions) idle_poll_.met_a_batch();
   if (loop_->can_look()) {
-    lock.unlock();
-    loop_->submit();
+    loop_->submit(lock);
     const bool found = idle_poll_.look([this] {
       if (loop_->ready() || parkers_.load(std::memory_order_relaxed) != 0) return true;
       return std::any_of(queues_.begin(), queues_.end(), [](const auto& queue) { return queue->is_offered(); });

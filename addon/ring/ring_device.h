@@ -165,6 +165,7 @@ class RingDevice {
   EventLoop& loop() noexcept { return *loop_; }
   GuestMemory& memory() noexcept { return memory_; }
   GateLane& lane() noexcept { return *lane_; }
+  const GateLane& lane() const noexcept { return *lane_; }
   SplitQueue& queue(uint32_t index) noexcept;
   // Started and enabled. Where false, pop() yields kEmpty.
   bool running(uint32_t index) const noexcept;

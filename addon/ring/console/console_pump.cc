@@ -188,6 +188,8 @@ ConsolePump::Progress ConsolePump::write_output() {
   if (passed_ == 0) return Progress::kNone;
   Output& chunk = *output_.front();
   if (outlet_open_) {
+    // It may have passed the gate some time ago.
+    if (!lane_->may_submit()) return Progress::kNone;
     const size_t left = chunk.data.size() - chunk.written_bytes;
     const ssize_t size = write_some(outlet_.get(), chunk.data.data() + chunk.written_bytes, left);
     if (size < 0 && errno == EAGAIN) return Progress::kNone;

@@ -33,6 +33,9 @@ class BlockBackend;
 
 // One request to the storage. The owner keeps it alive and its memory in place until it was handed back.
 struct BlockRequest : EventLoop::Completion, WorkerPool::Job {
+  // Anything but a read: it goes only while the lease holds.
+  bool is_outbound() const noexcept override { return operation != BlockOperation::kRead; }
+
   BlockOperation operation = BlockOperation::kRead;
   bool unmap = false;          // kWriteZeroes: the range may be deallocated
   bool write_through = false;  // durable before it is done, without a later flush
@@ -47,8 +50,11 @@ struct BlockRequest : EventLoop::Completion, WorkerPool::Job {
   BounceBuffer* bounce = nullptr;  // set while the bytes go through a buffer of ours
   uint32_t retries = 0;            // of the step under way
   int error = 0;                   // errno of a step that ended elsewhere
+  bool is_withheld = false;        // that step, or its rest, was not taken: the lease is over
+  bool is_unanswered = false;      // the step is with a server
 
   void completed(int result) override;  // io_uring
+  void withdrawn() override;            // io_uring
   void run() override;                  // on a worker
   void done_running() override;
 };
@@ -58,6 +64,9 @@ class BlockClient {
  public:
   // `error` is 0 or an errno. `request` is the client's again.
   virtual void finished(BlockRequest& request, int error) = 0;
+  // Whether an outbound request may go now: to be asked right before each system call that lets something of it out.
+  // Where not, the back-end keeps the request until resume(). Any thread, without the lock, too.
+  virtual bool may_leave() const noexcept = 0;
   // Something about the storage as a whole that people should know (a lost or regained server).
   virtual void storage_event(const std::string& text) = 0;
   // The storage is let go with so many requests unanswered that change what it holds: they may land at any later time.
@@ -82,15 +91,24 @@ class BlockBackend {
   // where that is possible, so that requests of one turn go out together.
   virtual void submit(BlockRequest& request) = 0;
 
+  // The lease may hold again: what was kept because it did not goes on, in its order.
+  virtual void resume() = 0;
+
   // The step that was under way for `request` ended; `result` is bytes or -errno.
   virtual void stepped(BlockRequest& request, int result) = 0;
 
-  // A step on a worker thread, without the device's lock; sets `request.error`.
+  // The step was taken back before the kernel had it: the lease is over.
+  virtual void withdrawn(BlockRequest& request) = 0;
+
+  // A step on a worker thread, without the device's lock; sets `request.error` or `request.is_withheld`.
   virtual void work(BlockRequest& request) = 0;
 };
 
 inline void BlockRequest::completed(int result) {
   backend->stepped(*this, result);
+}
+inline void BlockRequest::withdrawn() {
+  backend->withdrawn(*this);
 }
 inline void BlockRequest::run() {
   backend->work(*this);

@@ -251,6 +251,7 @@ void DiskDevice::answer_id(DiskRequest& request) {
 }
 
 void DiskDevice::lane_released() {
+  if (attached_) backend_->resume();
   while (Outbound* outbound = lane().next_released()) start(static_cast<DiskRequest&>(*outbound));
 }
 

@@ -92,6 +92,7 @@ class DiskDevice final : public RingDevice, private BlockClient {
   void start(DiskRequest& request);
   void start_range(DiskRequest& request);
   void finished(BlockRequest& block, int error) override;
+  bool may_leave() const noexcept override { return lane().may_submit(); }
   void storage_event(const std::string& text) override;
   void left_unanswered(uint32_t writes) override;
   void report(const DiskRequest& request, int error);

@@ -32,16 +32,20 @@ void FileBackend::attach(EventLoop& loop, BlockClient& client) {
   workers_ = std::make_unique<WorkerPool>(loop);
   if (loop.uring() == nullptr) uses_io_uring_ = false;
   if (!uses_io_uring_) return;
+  loop.guard([&client] { return client.may_leave(); });
   const int fd = file_.fd();
   registered_ = ::io_uring_register_files(loop.uring(), &fd, 1) == 0;  // only faster
 }
 
 void FileBackend::abandon() {
+  abandoned_ = true;
   for (BlockRequest* request : std::exchange(waiting_for_bounce_, {})) client_->finished(*request, ECANCELED);
+  for (BlockRequest* request : std::exchange(withheld_, {})) client_->finished(*request, ECANCELED);
 }
 
 void FileBackend::detach() {
-  KEMARI_ASSERT(waiting_for_bounce_.empty());
+  KEMARI_ASSERT(waiting_for_bounce_.empty() && withheld_.empty());
+  loop_->guard({});
   if (registered_) (void)::io_uring_unregister_files(loop_->uring());
   registered_ = false;
   workers_.reset();
@@ -53,6 +57,15 @@ void FileBackend::submit(BlockRequest& request) {
   request.retries = 0;
   request.error = 0;
   request.bounce = nullptr;
+  request.is_withheld = false;
+  if (request.is_outbound() && !withheld_.empty()) {
+    withheld_.push_back(&request);
+    return;
+  }
+  take_up(request);
+}
+
+void FileBackend::take_up(BlockRequest& request) {
   if (is_transfer(request) && !file_.fits(request.data)) {
     request.bounce = bounces_.take();
     if (request.bounce == nullptr) {
@@ -103,7 +116,23 @@ void FileBackend::queue_step(BlockRequest& request) {
   ::io_uring_sqe_set_data(entry, static_cast<EventLoop::Completion*>(&request));
 }
 
+void FileBackend::withdrawn(BlockRequest& request) {
+  // Its buffer may be what a read waits for.
+  give_back_bounce(request);
+  if (abandoned_) return finish(request, ECANCELED);
+  withheld_.push_back(&request);
+}
+
+void FileBackend::resume() {
+  if (withheld_.empty() || !client_->may_leave()) return;
+  for (BlockRequest* request : std::exchange(withheld_, {})) take_up(*request);
+}
+
 void FileBackend::stepped(BlockRequest& request, int result) {
+  if (std::exchange(request.is_withheld, false)) {
+    withdrawn(request);
+    return resume();  // the renewal may have come before this did
+  }
   if (!uses_io_uring_ || for_workers(request)) return finish(request, -result);
   if ((result == -EINTR || result == -EAGAIN) && ++request.retries <= kMaxRetries) return queue_step(request);
   if (result < 0 || request.operation == BlockOperation::kFlush) return finish(request, -result);
@@ -121,21 +150,21 @@ void FileBackend::stepped(BlockRequest& request, int result) {
 }
 
 void FileBackend::work(BlockRequest& request) {
-  request.error = run_file_operation(file_, request);
+  request.error = run_file_operation(file_, request, *client_);
+}
+
+void FileBackend::give_back_bounce(BlockRequest& request) {
+  BounceBuffer* bounce = std::exchange(request.bounce, nullptr);
+  if (bounce == nullptr) return;
+  if (waiting_for_bounce_.empty()) return bounces_.give_back(bounce);
+  BlockRequest* next = waiting_for_bounce_.front();
+  waiting_for_bounce_.pop_front();
+  next->bounce = bounce;
+  begin(*next);
 }
 
 void FileBackend::finish(BlockRequest& request, int error) {
-  if (request.bounce != nullptr) {
-    if (waiting_for_bounce_.empty()) {
-      bounces_.give_back(request.bounce);
-    } else {
-      BlockRequest* next = waiting_for_bounce_.front();
-      waiting_for_bounce_.pop_front();
-      next->bounce = request.bounce;
-      begin(*next);
-    }
-    request.bounce = nullptr;
-  }
+  give_back_bounce(request);
   client_->finished(request, error);
 }
 

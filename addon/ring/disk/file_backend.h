@@ -25,12 +25,16 @@ class FileBackend final : public BlockBackend {
   void abandon() override;
   void detach() override;
   void submit(BlockRequest& request) override;
+  void resume() override;
   void stepped(BlockRequest& request, int result) override;
+  void withdrawn(BlockRequest& request) override;
   void work(BlockRequest& request) override;
 
  private:
+  void take_up(BlockRequest& request);
   void begin(BlockRequest& request);
   void queue_step(BlockRequest& request);
+  void give_back_bounce(BlockRequest& request);
   void finish(BlockRequest& request, int error);
 
   DiskFile file_;
@@ -40,7 +44,10 @@ class FileBackend final : public BlockBackend {
   BlockClient* client_ = nullptr;
   std::unique_ptr<WorkerPool> workers_;
   BouncePool bounces_;
-  std::deque<BlockRequest*> waiting_for_bounce_;  // bounded by the requests of the disk
+  bool abandoned_ = false;
+  // Both bounded by the requests of the disk.
+  std::deque<BlockRequest*> waiting_for_bounce_;
+  std::deque<BlockRequest*> withheld_;  // outbound, whole or what is left of them; they have no bounce buffer
 };
 
 }  // namespace kemari

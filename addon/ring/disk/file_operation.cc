@@ -18,19 +18,35 @@ constexpr size_t kZeroBytes = 256 * 1024;
 constexpr size_t kZeroPieces = 16;  // of the same zeros in one write
 alignas(kBounceAlignment) const std::array<uint8_t, kZeroBytes> zeros{};
 
-// One pwritev2 or preadv2; bytes or -errno.
-ssize_t transfer_once(int fd, bool write, bool write_through, std::span<const iovec> pieces, uint64_t offset) noexcept {
+// What a system call that was not made returns.
+constexpr int kWithheld = INT_MAX;
+
+// One request's way to the file. Whether it may leave is asked right before every system call.
+struct Operation {
+  const DiskFile& file;
+  BlockRequest& request;
+  const BlockClient& client;
+
+  bool may_go() const noexcept { return !request.is_outbound() || client.may_leave(); }
+};
+
+// One pwritev2 or preadv2; bytes, -errno or -kWithheld.
+ssize_t transfer_once(const Operation& operation, std::span<const iovec> pieces, uint64_t offset) noexcept {
+  const int fd = operation.file.fd();
   const int count = static_cast<int>(std::min<size_t>(pieces.size(), IOV_MAX));
   const auto at = static_cast<off_t>(offset);
+  const int flags = operation.request.write_through ? RWF_DSYNC : 0;
   for (;;) {
-    const ssize_t bytes = write ? ::pwritev2(fd, pieces.data(), count, at, write_through ? RWF_DSYNC : 0)
-                                : ::preadv(fd, pieces.data(), count, at);
+    if (!operation.may_go()) return -kWithheld;
+    const ssize_t bytes = operation.request.is_outbound() ? ::pwritev2(fd, pieces.data(), count, at, flags)
+                                                          : ::preadv(fd, pieces.data(), count, at);
     if (bytes >= 0) return bytes;
     if (errno != EINTR) return -errno;
   }
 }
 
-int transfer(const DiskFile& file, BlockRequest& request) noexcept {
+int transfer(const Operation& operation) noexcept {
+  BlockRequest& request = operation.request;
   const bool write = request.operation == BlockOperation::kWrite;
   while (request.done < request.length) {
     iovec bounced{};
@@ -40,7 +56,7 @@ int transfer(const DiskFile& file, BlockRequest& request) noexcept {
       pieces = {&bounced, 1};
       if (write) io_gather(request.data, request.bounce->data, bounced.iov_len);
     }
-    const ssize_t bytes = transfer_once(file.fd(), write, request.write_through, pieces, request.offset + request.done);
+    const ssize_t bytes = transfer_once(operation, pieces, request.offset + request.done);
     if (bytes < 0) return static_cast<int>(-bytes);
     if (bytes == 0) return ENODATA;
     const auto count = static_cast<size_t>(bytes);
@@ -51,20 +67,27 @@ int transfer(const DiskFile& file, BlockRequest& request) noexcept {
   return 0;
 }
 
-int allocate(const DiskFile& file, int mode, const BlockRequest& request) noexcept {
-  const auto offset = static_cast<off_t>(request.offset);
-  const auto length = static_cast<off_t>(request.length);
-  while (::fallocate(file.fd(), mode | FALLOC_FL_KEEP_SIZE, offset, length) != 0) {
+int synchronize(const Operation& operation) noexcept {
+  if (!operation.may_go()) return kWithheld;
+  return ::fdatasync(operation.file.fd()) == 0 ? 0 : errno;
+}
+
+int allocate(const Operation& operation, int mode) noexcept {
+  const auto offset = static_cast<off_t>(operation.request.offset);
+  const auto length = static_cast<off_t>(operation.request.length);
+  for (;;) {
+    if (!operation.may_go()) return kWithheld;
+    if (::fallocate(operation.file.fd(), mode | FALLOC_FL_KEEP_SIZE, offset, length) == 0) return 0;
     if (errno != EINTR) return errno;
   }
-  return 0;
 }
 
 bool not_possible(int error) {
   return error == EOPNOTSUPP || error == EINVAL || error == ENODEV || error == ENOSYS;
 }
 
-int write_zeros(const DiskFile& file, const BlockRequest& request) noexcept {
+int write_zeros(const Operation& operation) noexcept {
+  const BlockRequest& request = operation.request;
   uint64_t done = 0;
   while (done < request.length) {
     std::array<iovec, kZeroPieces> pieces;
@@ -74,7 +97,7 @@ int write_zeros(const DiskFile& file, const BlockRequest& request) noexcept {
       pieces[count] = {const_cast<uint8_t*>(zeros.data()), std::min<uint64_t>(left, kZeroBytes)};
       left -= pieces[count].iov_len;
     }
-    const ssize_t bytes = transfer_once(file.fd(), true, false, {pieces.data(), count}, request.offset + done);
+    const ssize_t bytes = transfer_once(operation, {pieces.data(), count}, request.offset + done);
     if (bytes < 0) return static_cast<int>(-bytes);
     if (bytes == 0) return ENODATA;
     done += static_cast<uint64_t>(bytes);
@@ -82,49 +105,57 @@ int write_zeros(const DiskFile& file, const BlockRequest& request) noexcept {
   return 0;
 }
 
-int write_zeroes(const DiskFile& file, const BlockRequest& request) noexcept {
-  if (request.unmap && file.geometry().can_discard) {
-    const int error = allocate(file, FALLOC_FL_PUNCH_HOLE, request);
+int write_zeroes(const Operation& operation) noexcept {
+  if (operation.request.unmap && operation.file.geometry().can_discard) {
+    const int error = allocate(operation, FALLOC_FL_PUNCH_HOLE);
     if (!not_possible(error)) return error;
   }
-  const int error = allocate(file, FALLOC_FL_ZERO_RANGE, request);
-  return not_possible(error) ? write_zeros(file, request) : error;
+  const int error = allocate(operation, FALLOC_FL_ZERO_RANGE);
+  return not_possible(error) ? write_zeros(operation) : error;
+}
+
+int discard_of_device(const Operation& operation) noexcept {
+  const BlockRequest& request = operation.request;
+  const uint64_t block = operation.file.geometry().logical_block_bytes;
+  const uint64_t first = (request.offset + block - 1) / block * block;
+  const uint64_t last = (request.offset + request.length) / block * block;
+  if (last <= first) return 0;
+  std::array<uint64_t, 2> range{first, last - first};
+  if (!operation.may_go()) return kWithheld;
+  return ::ioctl(operation.file.fd(), BLKDISCARD, range.data()) == 0 ? 0 : errno;
 }
 
 // A discard is a hint: what the storage cannot drop it keeps.
-int discard(const DiskFile& file, const BlockRequest& request) noexcept {
-  int error = 0;
-  if (file.is_device()) {
-    const uint64_t block = file.geometry().logical_block_bytes;
-    const uint64_t first = (request.offset + block - 1) / block * block;
-    const uint64_t last = (request.offset + request.length) / block * block;
-    std::array<uint64_t, 2> range{first, last > first ? last - first : 0};
-    if (range[1] != 0 && ::ioctl(file.fd(), BLKDISCARD, range.data()) != 0) error = errno;
-  } else {
-    error = allocate(file, FALLOC_FL_PUNCH_HOLE, request);
-  }
+int discard(const Operation& operation) noexcept {
+  const int error =
+      operation.file.is_device() ? discard_of_device(operation) : allocate(operation, FALLOC_FL_PUNCH_HOLE);
   return error == EOPNOTSUPP ? 0 : error;
+}
+
+int carry_out(const Operation& operation) noexcept {
+  int error = 0;
+  switch (operation.request.operation) {
+    case BlockOperation::kRead:
+    case BlockOperation::kWrite:
+      return transfer(operation);
+    case BlockOperation::kFlush:
+      return synchronize(operation);
+    case BlockOperation::kDiscard:
+      error = discard(operation);
+      break;
+    case BlockOperation::kWriteZeroes:
+      error = write_zeroes(operation);
+      break;
+  }
+  return error == 0 && operation.request.write_through ? synchronize(operation) : error;
 }
 
 }  // namespace
 
-int run_file_operation(const DiskFile& file, BlockRequest& request) noexcept {
-  int error = 0;
-  switch (request.operation) {
-    case BlockOperation::kRead:
-    case BlockOperation::kWrite:
-      return transfer(file, request);
-    case BlockOperation::kFlush:
-      return ::fdatasync(file.fd()) == 0 ? 0 : errno;
-    case BlockOperation::kDiscard:
-      error = discard(file, request);
-      break;
-    case BlockOperation::kWriteZeroes:
-      error = write_zeroes(file, request);
-      break;
-  }
-  if (error == 0 && request.write_through && ::fdatasync(file.fd()) != 0) error = errno;
-  return error;
+int run_file_operation(const DiskFile& file, BlockRequest& request, const BlockClient& client) noexcept {
+  const int error = carry_out({file, request, client});
+  request.is_withheld = error == kWithheld;
+  return request.is_withheld ? 0 : error;
 }
 
 }  // namespace kemari

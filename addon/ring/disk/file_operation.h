@@ -7,7 +7,8 @@
 namespace kemari {
 
 // Carries out the whole request and returns 0 or an errno. Short transfers are continued; an end of file inside the
-// disk is ENODATA. Reads and writes go through `request.bounce` where that is set.
-int run_file_operation(const DiskFile& file, BlockRequest& request) noexcept;
+// disk is ENODATA. Reads and writes go through `request.bounce` where that is set. Where `client` has it that nothing
+// may leave, `request.is_withheld` is set: called again, the request goes on.
+int run_file_operation(const DiskFile& file, BlockRequest& request, const BlockClient& client) noexcept;
 
 }  // namespace kemari

@@ -1,12 +1,10 @@
 #include "ring/disk/nbd_backend.h"
 
 #include <libnbd.h>
-#include <pthread.h>
+#include <poll.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 
 #include <algorithm>
-#include <system_error>
 #include <utility>
 
 #include "error.h"
@@ -19,8 +17,17 @@ bool is_transfer(const BlockRequest& request) {
   return request.operation == BlockOperation::kRead || request.operation == BlockOperation::kWrite;
 }
 
-bool changes_storage(const BlockRequest* request) {
-  return request->operation != BlockOperation::kRead && request->operation != BlockOperation::kFlush;
+bool changes_storage(const BlockRequest& request) {
+  return request.operation != BlockOperation::kRead && request.operation != BlockOperation::kFlush;
+}
+
+// libnbd wants the bytes of a command in one piece.
+bool needs_bounce(const BlockRequest& request) {
+  return is_transfer(request) && request.data.size() > 1;
+}
+
+bool is_alive(nbd_handle* handle) {
+  return ::nbd_aio_is_dead(handle) == 0 && ::nbd_aio_is_closed(handle) == 0;
 }
 
 std::string nbd_error_text() {
@@ -32,8 +39,9 @@ std::string nbd_error_text() {
 
 NbdBackend::NbdBackend(std::string uri, bool read_only, bool discard)
     : uri_(std::move(uri)),
-      connection_(std::make_unique<NbdConnection>(uri_, kConnectTimeout, [] { return false; })),
-      geometry_(connection_->geometry()) {
+      connection_(std::make_unique<NbdConnection>(uri_, NbdReconnector::kConnectTimeout, [] { return false; })),
+      geometry_(connection_->geometry()),
+      reconnector_(uri_) {
   if (geometry_.read_only && !read_only) {
     fail("KEMARI_DISK_OPEN",
          "NBD disk " + uri_ + " is exported read-only; make the disk read-only (mode r) or the export writable");
@@ -43,40 +51,31 @@ NbdBackend::NbdBackend(std::string uri, bool read_only, bool discard)
   if (read_only) geometry_.can_write_zeroes = false;
 }
 
-NbdBackend::~NbdBackend() {
-  {
-    const std::lock_guard lock(reconnect_mutex_);
-    ending_ = true;
-  }
-  reconnect_changed_.notify_all();
-  if (reconnect_thread_.joinable()) reconnect_thread_.join();
-}
-
 void NbdBackend::attach(EventLoop& loop, BlockClient& client) {
   loop_ = &loop;
   client_ = &client;
   interest_.reset(::epoll_create1(EPOLL_CLOEXEC));
-  reconnect_event_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!interest_.valid() || !reconnect_event_.valid()) {
+  if (!interest_.valid()) {
     fail_errno("KEMARI_DISK_WORKERS", "epoll_create1", "cannot watch the connection of NBD disk " + uri_);
   }
+  reconnector_.open();
   loop_->add(interest_.get(), [this] { pump(); });
-  loop_->add(reconnect_event_.get(), [this] { reconnected(); });
+  loop_->add(reconnector_.fd(), [this] { reconnected(); });
   watch();
 }
 
 void NbdBackend::detach() {
-  KEMARI_ASSERT(in_flight_.empty() && waiting_for_bounce_.empty());
+  KEMARI_ASSERT(in_flight_.empty() && queued_.empty());
   unwatch();
   loop_->remove(interest_.get());
-  loop_->remove(reconnect_event_.get());
+  loop_->remove(reconnector_.fd());
   connection_.reset();
 }
 
 // The device ends: a server that does not answer must not keep it.
 void NbdBackend::abandon() {
   abandoned_ = true;
-  for (BlockRequest* request : std::exchange(waiting_for_bounce_, {})) client_->finished(*request, ECANCELED);
+  for (BlockRequest* request : std::exchange(queued_, {})) finish(*request, ECANCELED);
   await_answers();
   unwatch();
   connection_.reset();  // from here on nothing writes into the requests' buffers
@@ -88,14 +87,18 @@ void NbdBackend::abandon() {
 // So the end of this one is not told before the answers are there, or have not come for too long.
 void NbdBackend::await_answers() {
   const auto deadline = std::chrono::steady_clock::now() + kAbandonTimeout;
-  while (connection_ != nullptr && !in_flight_.empty()) {
+  while (connection_ != nullptr && !in_flight_.empty() && !stands_still()) {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-    if (left.count() <= 0 || ::nbd_poll(connection_->handle(), static_cast<int>(left.count())) <= 0) break;
-    hand_back();
+    if (left.count() <= 0) break;
+    nbd_handle* handle = connection_->handle();
+    const short wanted = is_sending_ ? POLLIN | POLLOUT : POLLIN;
+    pollfd socket{::nbd_aio_get_fd(handle), wanted, 0};
+    if (::poll(&socket, 1, static_cast<int>(left.count())) <= 0) break;
+    // The lease may have ended meanwhile.
+    if (stands_still() || proceed(static_cast<uint32_t>(socket.revents))) break;
   }
   if (in_flight_.empty()) return;
-  client_->left_unanswered(static_cast<uint32_t>(std::ranges::count_if(in_flight_, changes_storage)));
   client_->storage_event("NBD disk " + uri_ + " is let go with " + std::to_string(in_flight_.size()) +
                          " requests unanswered: the server may still carry them out");
 }
@@ -126,26 +129,35 @@ void NbdBackend::update_interest() {
   if (::epoll_ctl(interest_.get(), EPOLL_CTL_MOD, ::nbd_aio_get_fd(handle), &event) != 0) lose("its socket is gone");
 }
 
+// Bytes that may not leave now wait in libnbd, which sends them in whatever call: none is made until resume().
+bool NbdBackend::stands_still() const noexcept {
+  return is_sending_ && !client_->may_leave();
+}
+
 void NbdBackend::pump() {
   epoll_event event{};
-  while (connection_ != nullptr && ::epoll_wait(interest_.get(), &event, 1, 0) == 1) {
-    nbd_handle* handle = connection_->handle();
-    const unsigned direction = ::nbd_aio_get_direction(handle);
-    int result = -1;
-    if ((event.events & ~static_cast<uint32_t>(EPOLLOUT)) != 0 && (direction & LIBNBD_AIO_DIRECTION_READ) != 0) {
-      result = ::nbd_aio_notify_read(handle);
-    } else if ((direction & LIBNBD_AIO_DIRECTION_WRITE) != 0) {
-      result = ::nbd_aio_notify_write(handle);
-    }
-    const std::string error = result < 0 ? nbd_error_text() : "";
-    hand_back();
-    if (connection_ == nullptr) return;
-    if (result < 0 || ::nbd_aio_is_dead(handle) != 0 || ::nbd_aio_is_closed(handle) != 0) {
-      lose(error.empty() ? "the server closed the connection" : error);
-      return;
-    }
-    update_interest();
+  while (connection_ != nullptr && !stands_still() && ::epoll_wait(interest_.get(), &event, 1, 0) == 1) {
+    if (stands_still()) return;
+    if (const std::optional<std::string> end = proceed(event.events)) return lose(*end);
+    issue_queued();
   }
+}
+
+// Lets libnbd read or write once, as epoll or poll has it. Returns why the connection is no more, if so.
+std::optional<std::string> NbdBackend::proceed(uint32_t events) {
+  nbd_handle* handle = connection_->handle();
+  const unsigned direction = ::nbd_aio_get_direction(handle);
+  int result = -1;
+  if ((events & ~static_cast<uint32_t>(EPOLLOUT)) != 0 && (direction & LIBNBD_AIO_DIRECTION_READ) != 0) {
+    result = ::nbd_aio_notify_read(handle);
+  } else if ((direction & LIBNBD_AIO_DIRECTION_WRITE) != 0) {
+    result = ::nbd_aio_notify_write(handle);
+  }
+  const std::string error = result < 0 ? nbd_error_text() : "";
+  if (::nbd_aio_is_ready(handle) > 0) is_sending_ = false;
+  hand_back();
+  if (connection_ != nullptr && result >= 0 && is_alive(handle)) return std::nullopt;
+  return error.empty() ? "the server closed the connection" : error;
 }
 
 // Goes on with what libnbd's callbacks have reported.
@@ -164,39 +176,104 @@ void NbdBackend::submit(BlockRequest& request) {
   request.done = 0;
   request.error = 0;
   request.bounce = nullptr;
+  request.is_unanswered = false;
   if (connection_ == nullptr) {
-    if (!abandoned_) start_reconnecting();
+    start_reconnecting();
     return client_->finished(request, ENOTCONN);
   }
-  if (is_transfer(request) && request.data.size() > 1) {
-    request.bounce = bounces_.take();
-    if (request.bounce == nullptr) {
-      if (!bounces_.any_taken()) return client_->finished(request, ENOMEM);
-      waiting_for_bounce_.push_back(&request);
-      return;
-    }
-  }
   in_flight_.push_back(&request);
-  if (start_step(request)) hand_back();
+  queue_step(request);
+  hand_back();
 }
 
-// False when the request ended here.
-bool NbdBackend::start_step(BlockRequest& request) {
-  request.error = 0;
-  if (issue(request) >= 0) {
-    update_interest();
-    return true;
+void NbdBackend::queue_step(BlockRequest& request) {
+  queued_.push_back(&request);
+  issue_queued();
+}
+
+// A connection that stood still may have more to do than issue.
+void NbdBackend::resume() {
+  pump();
+  issue_queued();
+  hand_back();
+}
+
+// Gives libnbd what it can send now and what may leave now.
+void NbdBackend::issue_queued() {
+  if (std::exchange(issuing_, true)) return;
+  bool outbound_too = client_->may_leave();
+  while (connection_ != nullptr && ::nbd_aio_is_ready(connection_->handle()) > 0) {
+    BlockRequest* request = take_queued(outbound_too);
+    if (request == nullptr) break;
+    if (needs_bounce(*request) && !take_bounce(*request)) {
+      if (bounces_.any_taken()) {
+        queued_.push_front(request);  // the next one that is given back lets it go on
+        break;
+      }
+      finish(*request, ENOMEM);
+      continue;
+    }
+    prepare(*request);
+    // Here, where nothing but the call is left to do.
+    if (request->is_outbound() && !client_->may_leave()) {
+      put_back(*request);
+      outbound_too = false;
+      continue;
+    }
+    issue(*request);
   }
-  const int error = ::nbd_get_errno();
-  const std::string text = nbd_error_text();
-  nbd_handle* handle = connection_->handle();
-  const bool lost = ::nbd_aio_is_dead(handle) != 0 || ::nbd_aio_is_closed(handle) != 0;
-  finish(request, error != 0 ? error : EIO);
-  if (lost) lose(text);
-  return false;
+  issuing_ = false;
+  update_interest();
 }
 
-int64_t NbdBackend::issue(BlockRequest& request) {
+BlockRequest* NbdBackend::take_queued(bool outbound_too) {
+  const auto place = std::ranges::find_if(
+      queued_, [&](const BlockRequest* request) { return outbound_too || !request->is_outbound(); });
+  if (place == queued_.end()) return nullptr;
+  BlockRequest* request = *place;
+  queued_.erase(place);
+  return request;
+}
+
+bool NbdBackend::take_bounce(BlockRequest& request) {
+  request.bounce = bounces_.take();
+  return request.bounce != nullptr;
+}
+
+// The bytes of one command.
+void NbdBackend::prepare(BlockRequest& request) {
+  request.error = 0;
+  request.piece = request.length - request.done;
+  if (!is_transfer(request)) return;
+  const uint64_t most = request.bounce != nullptr ? kBounceBufferBytes : UINT64_MAX;
+  request.piece = std::min({request.piece, connection_->max_request_bytes(), most});
+  if (request.bounce != nullptr && request.operation == BlockOperation::kWrite) {
+    io_gather(request.data, request.bounce->data, request.piece);
+  }
+}
+
+void NbdBackend::put_back(BlockRequest& request) {
+  queued_.push_front(&request);
+  give_back_bounce(request);
+}
+
+void NbdBackend::issue(BlockRequest& request) {
+  nbd_handle* handle = connection_->handle();
+  request.is_unanswered = true;
+  if (call(request) < 0) {
+    request.is_unanswered = false;
+    const int error = ::nbd_get_errno();
+    const std::string text = nbd_error_text();
+    const bool lost = !is_alive(handle);
+    finish(request, error != 0 ? error : EIO);
+    if (lost) lose(text);
+    return;
+  }
+  is_sending_ = ::nbd_aio_is_ready(handle) == 0;
+  if (!is_alive(handle)) lose(nbd_error_text());
+}
+
+int64_t NbdBackend::call(BlockRequest& request) {
   nbd_handle* handle = connection_->handle();
   nbd_completion_callback callback{};
   callback.callback = [](void* user_data, int* error) {
@@ -208,11 +285,6 @@ int64_t NbdBackend::issue(BlockRequest& request) {
   callback.user_data = &request;
   const uint32_t fua = request.write_through && connection_->can_fua() ? LIBNBD_CMD_FLAG_FUA : 0;
   const uint64_t offset = request.offset + request.done;
-  request.piece = request.length - request.done;
-  if (is_transfer(request)) {
-    const uint64_t most = request.bounce != nullptr ? kBounceBufferBytes : UINT64_MAX;
-    request.piece = std::min({request.piece, connection_->max_request_bytes(), most});
-  }
   uint8_t* data = request.bounce != nullptr ? request.bounce->data
                   : request.data.empty()    ? nullptr
                                             : static_cast<uint8_t*>(request.data[0].iov_base);
@@ -220,7 +292,6 @@ int64_t NbdBackend::issue(BlockRequest& request) {
     case BlockOperation::kRead:
       return ::nbd_aio_pread(handle, data, request.piece, offset, callback, 0);
     case BlockOperation::kWrite:
-      if (request.bounce != nullptr) io_gather(request.data, data, request.piece);
       return ::nbd_aio_pwrite(handle, data, request.piece, offset, callback, fua);
     case BlockOperation::kFlush:
       return ::nbd_aio_flush(handle, callback, 0);
@@ -234,6 +305,8 @@ int64_t NbdBackend::issue(BlockRequest& request) {
 }
 
 void NbdBackend::stepped(BlockRequest& request, int result) {
+  // libnbd's own word for a command that has no answer: the connection ended. No server can say it.
+  if (result != -ENOTCONN) request.is_unanswered = false;
   if (result < 0) return finish(request, -result);
   if (is_transfer(request)) {
     if (request.bounce != nullptr && request.operation == BlockOperation::kRead) {
@@ -243,24 +316,31 @@ void NbdBackend::stepped(BlockRequest& request, int result) {
     if (request.done < request.length) {
       if (abandoned_) return finish(request, ECANCELED);
       io_consume(request.data, request.piece);
-      (void)start_step(request);
-      return;
+      give_back_bounce(request);
+      return queue_step(request);
     }
   }
   const bool durable =
       !request.write_through || connection_ == nullptr || connection_->can_fua() || !geometry_.can_flush;
-  if (!durable && request.operation != BlockOperation::kRead && request.operation != BlockOperation::kFlush) {
+  if (!durable && changes_storage(request)) {
     if (abandoned_) return finish(request, ECANCELED);
     // No FUA: a flush of its own makes the write durable; the request then ends as one.
     request.operation = BlockOperation::kFlush;
-    (void)start_step(request);
-    return;
+    return queue_step(request);
   }
   finish(request, 0);
 }
 
+void NbdBackend::withdrawn(BlockRequest&) {
+  KEMARI_ASSERT(false && "an NBD disk queues nothing in the ring");
+}
+
 void NbdBackend::work(BlockRequest&) {
   KEMARI_ASSERT(false && "an NBD disk has no workers");
+}
+
+void NbdBackend::give_back_bounce(BlockRequest& request) {
+  if (request.bounce != nullptr) bounces_.give_back(std::exchange(request.bounce, nullptr));
 }
 
 void NbdBackend::finish(BlockRequest& request, int error) {
@@ -268,15 +348,9 @@ void NbdBackend::finish(BlockRequest& request, int error) {
   KEMARI_ASSERT(place != in_flight_.end());
   *place = in_flight_.back();
   in_flight_.pop_back();
-  BounceBuffer* bounce = std::exchange(request.bounce, nullptr);
+  give_back_bounce(request);
+  if (std::exchange(request.is_unanswered, false) && changes_storage(request)) client_->left_unanswered(1);
   client_->finished(request, error);
-  if (bounce == nullptr) return;
-  if (waiting_for_bounce_.empty() || connection_ == nullptr) return bounces_.give_back(bounce);
-  BlockRequest* next = waiting_for_bounce_.front();
-  waiting_for_bounce_.pop_front();
-  next->bounce = bounce;
-  in_flight_.push_back(next);
-  (void)start_step(*next);
 }
 
 void NbdBackend::lose(const std::string& why) {
@@ -286,67 +360,18 @@ void NbdBackend::lose(const std::string& why) {
   stepped_.clear();
   client_->storage_event("NBD disk " + uri_ + " lost its server: " + why +
                          "; requests fail until it is back, connecting again in the background");
-  for (BlockRequest* request : std::exchange(waiting_for_bounce_, {})) client_->finished(*request, ENOTCONN);
+  queued_.clear();
+  is_sending_ = false;
   for (BlockRequest* request : std::vector(in_flight_)) finish(*request, ENOTCONN);
   start_reconnecting();
 }
 
 void NbdBackend::start_reconnecting() {
-  const std::lock_guard lock(reconnect_mutex_);
-  if (reconnecting_ || fresh_connection_ != nullptr) return;
-  if (!reconnect_thread_.joinable()) {
-    try {
-      reconnect_thread_ = std::thread([this] { reconnect_loop(); });
-      ::pthread_setname_np(reconnect_thread_.native_handle(), "kemari-nbd");
-    } catch (const std::system_error&) {
-      return;  // the next request tries again
-    }
-  }
-  reconnecting_ = true;
-  reconnect_changed_.notify_all();
-}
-
-void NbdBackend::reconnect_loop() {
-  std::unique_lock lock(reconnect_mutex_);
-  for (;;) {
-    reconnect_changed_.wait(lock, [this] { return ending_ || reconnecting_; });
-    std::string failure;
-    auto pause = kFirstReconnectPause;
-    for (int attempt = 0; attempt < kReconnectAttempts && !ending_ && fresh_connection_ == nullptr; ++attempt) {
-      lock.unlock();
-      std::unique_ptr<NbdConnection> fresh;
-      try {
-        const auto stopped = [this] {
-          const std::lock_guard inner(reconnect_mutex_);
-          return ending_;
-        };
-        fresh = std::make_unique<NbdConnection>(uri_, kConnectTimeout, stopped);
-      } catch (const Error& error) {
-        failure = error.what();
-      }
-      lock.lock();
-      fresh_connection_ = std::move(fresh);
-      if (fresh_connection_ != nullptr) break;
-      reconnect_changed_.wait_for(lock, pause, [this] { return ending_; });
-      pause = std::min(pause * 2, kLastReconnectPause);
-    }
-    if (ending_) return;
-    reconnecting_ = false;
-    reconnect_failure_ = fresh_connection_ != nullptr ? "" : failure;
-    (void)::eventfd_write(reconnect_event_.get(), 1);
-  }
+  if (!abandoned_) reconnector_.start();
 }
 
 void NbdBackend::reconnected() {
-  eventfd_t count;
-  (void)::eventfd_read(reconnect_event_.get(), &count);
-  std::string failure;
-  std::unique_ptr<NbdConnection> fresh;
-  {
-    const std::lock_guard lock(reconnect_mutex_);
-    fresh = std::move(fresh_connection_);
-    failure = std::exchange(reconnect_failure_, "");
-  }
+  auto [fresh, failure] = reconnector_.take();
   if (abandoned_ || connection_ != nullptr) return;
   if (fresh == nullptr) {
     if (!failure.empty()) client_->storage_event(failure + "; given up until the guest's next request");

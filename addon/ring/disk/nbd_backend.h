@@ -3,34 +3,27 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "ring/disk/block_backend.h"
 #include "ring/disk/nbd_connection.h"
+#include "ring/disk/nbd_reconnector.h"
 #include "unique_fd.h"
 
 namespace kemari {
 
 class NbdBackend final : public BlockBackend {
  public:
-  static constexpr std::chrono::milliseconds kConnectTimeout{10'000};
-  // After a loss: so many attempts, the pause between them doubling from the first to the last value. A request that
-  // comes when all are used up starts a new round.
+  // How long the device's end waits for answers.
   static constexpr std::chrono::milliseconds kAbandonTimeout{2'000};
-  static constexpr int kReconnectAttempts = 60;
-  static constexpr std::chrono::milliseconds kFirstReconnectPause{100};
-  static constexpr std::chrono::milliseconds kLastReconnectPause{5'000};
 
   // Connects (blocking). `read_only` and `discard` as the domain's file wants them. Throws KEMARI_NBD_CONNECT, or
   // KEMARI_DISK_OPEN when the export is read-only and the disk is not.
   NbdBackend(std::string uri, bool read_only, bool discard);
-  ~NbdBackend() override;
 
   // Before it is attached: whether the connection, made some time ago, can be used. Blocks for kProbeTimeout at most.
   bool answers() { return connection_->answers(kProbeTimeout); }
@@ -42,22 +35,32 @@ class NbdBackend final : public BlockBackend {
   void abandon() override;
   void detach() override;
   void submit(BlockRequest& request) override;
+  void resume() override;
   void stepped(BlockRequest& request, int result) override;
+  void withdrawn(BlockRequest& request) override;
   void work(BlockRequest& request) override;
 
  private:
   void await_answers();
   void watch();
   void pump();
+  std::optional<std::string> proceed(uint32_t events);
+  bool stands_still() const noexcept;
   void update_interest();
   void hand_back();
-  bool start_step(BlockRequest& request);
-  int64_t issue(BlockRequest& request);
+  void queue_step(BlockRequest& request);
+  void issue_queued();
+  BlockRequest* take_queued(bool outbound_too);
+  bool take_bounce(BlockRequest& request);
+  void prepare(BlockRequest& request);
+  void put_back(BlockRequest& request);
+  void issue(BlockRequest& request);
+  int64_t call(BlockRequest& request);
+  void give_back_bounce(BlockRequest& request);
   void finish(BlockRequest& request, int error);
   void lose(const std::string& why);
   void unwatch();
   void start_reconnecting();
-  void reconnect_loop();
   void reconnected();
 
   const std::string uri_;
@@ -69,21 +72,16 @@ class NbdBackend final : public BlockBackend {
   // Watches the connection's socket for what libnbd wants at the moment; the loop watches this.
   UniqueFd interest_;
   uint32_t interest_events_ = 0;
-  std::vector<BlockRequest*> in_flight_;  // given to libnbd or between its steps
-  std::vector<BlockRequest*> stepped_;    // libnbd's callbacks fill it; it must not be called from within them
+  std::vector<BlockRequest*> in_flight_;  // all that were submitted and not finished
+  // Those of them whose next step libnbd does not have yet, oldest first. It gets a command only when it can send it at
+  // once: what it sends later, from within whatever call, nobody could hold back.
+  std::deque<BlockRequest*> queued_;
+  bool is_sending_ = false;             // libnbd has bytes of a command that the socket did not take
+  std::vector<BlockRequest*> stepped_;  // libnbd's callbacks fill it; it must not be called from within them
   bool handing_back_ = false;
+  bool issuing_ = false;
   BouncePool bounces_;
-  std::deque<BlockRequest*> waiting_for_bounce_;  // bounded by the requests of the disk
-
-  // --- shared with the thread that connects again ---
-  std::mutex reconnect_mutex_;
-  std::condition_variable reconnect_changed_;
-  bool reconnecting_ = false;
-  bool ending_ = false;
-  std::string reconnect_failure_;                    // set when a round has ended without success
-  std::unique_ptr<NbdConnection> fresh_connection_;  // set when it succeeded
-  UniqueFd reconnect_event_;
-  std::thread reconnect_thread_;
+  NbdReconnector reconnector_;
 };
 
 }  // namespace kemari

@@ -54,6 +54,8 @@ void Nic::send(std::span<const uint8_t> frame) {
   const std::unique_lock lock = park();
   // No driver ever used it, or it has ended: there is nobody to speak of.
   if (tap_.header_bytes() == 0 || tap_.fd(0) < 0) return;
+  // Nor for a guest that another host may run by now.
+  if (!lane().may_submit()) return;
   std::vector<uint8_t> bytes(tap_.header_bytes(), 0);  // nothing to segment, no checksum to complete
   bytes.insert(bytes.end(), frame.begin(), frame.end());
   if (::write(tap_.fd(0), bytes.data(), bytes.size()) < 0) {

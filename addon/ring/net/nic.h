@@ -42,7 +42,7 @@ class Nic final : public RingDevice {
   const NicStats& stats() const noexcept { return stats_; }
 
   // Puts a frame of ours into the host's network as if the guest had sent it: past the gate, for what the host says of
-  // the guest. Any thread. Throws KEMARI_NET_TAP.
+  // the guest. Without a lease, where one is required, it does nothing. Any thread. Throws KEMARI_NET_TAP.
   void send(std::span<const uint8_t> frame);
   // The guest's IPv4 addresses, big-endian. Any thread.
   std::vector<uint32_t> addresses();

@@ -21,22 +21,17 @@ void TransmitQueue::start() {
 
 void TransmitQueue::stop() {
   running_ = false;
-  give_up_waiting();
+  for (Frame* frame : waiting_) {
+    if (!frame->is_answered) answer_unsent(frame);
+  }
   complete_left();
 }
 
-// What is answered waits on: it keeps nobody from stopping.
 void TransmitQueue::give_up_waiting() {
-  std::deque<Frame*> answered;
   for (Frame* frame : std::exchange(waiting_, {})) {
-    if (frame->is_answered) {
-      answered.push_back(frame);
-      continue;
-    }
     NicStats::add(nic_.stats_.dropped, 1);
-    finish(frame);
+    frame->is_answered ? recycle(frame) : finish(frame);
   }
-  waiting_ = std::move(answered);
 }
 
 uint32_t TransmitQueue::in_flight() const noexcept {
@@ -87,7 +82,7 @@ void TransmitQueue::has_left(Frame* frame) {
   recycle(frame);
 }
 
-void TransmitQueue::answer_held(Frame* frame) {
+void TransmitQueue::answer_unsent(Frame* frame) {
   if (!frame->is_frozen) {
     freeze_bytes(*frame, frame->bytes);
     frame->bytes.assign(1, iovec{frame->frozen.get(), frame->frozen_bytes});
@@ -191,7 +186,7 @@ void TransmitQueue::transmit() {
     if (nic_.lane().admit(*frame)) {
       send_or_wait(frame);
     } else {
-      answer_held(frame);
+      answer_unsent(frame);
     }
   }
 }
@@ -262,7 +257,7 @@ void TransmitQueue::submit_again(const CutRequest& cut) {
   if (nic_.lane().admit(*frame)) {
     send_or_wait(frame);
   } else {
-    answer_held(frame);
+    answer_unsent(frame);
   }
   complete_left();
 }
@@ -283,6 +278,8 @@ void TransmitQueue::send_or_wait(Frame* frame) {
 TransmitQueue::Sent TransmitQueue::send(Frame& frame) {
   ssize_t result;
   do {
+    // It may have passed the gate some time ago.
+    if (!nic_.lane().may_submit()) return Sent::kNotNow;
     result = ::writev(nic_.tap_fd(index_), frame.bytes.data(), static_cast<int>(frame.bytes.size()));
   } while (result < 0 && errno == EINTR);
   if (result >= 0) {
@@ -290,7 +287,7 @@ TransmitQueue::Sent TransmitQueue::send(Frame& frame) {
     NicStats::add(nic_.stats_.tx_bytes, frame.frame_bytes);
     return Sent::kDone;
   }
-  if (errno == EAGAIN) return Sent::kTapFull;
+  if (errno == EAGAIN) return Sent::kNotNow;
   NicStats::add(nic_.stats_.dropped, 1);
   if (errno == EBADFD) nic_.tap_gone(errno);
   return Sent::kDone;
@@ -303,9 +300,8 @@ void TransmitQueue::tap_writable() {
   run();
 }
 
-// Frames that passed the gate some time ago: the lease has to hold now.
 void TransmitQueue::send_waiting() {
-  while (!waiting_.empty() && nic_.lane().may_submit() && send(*waiting_.front()) == Sent::kDone) {
+  while (!waiting_.empty() && send(*waiting_.front()) == Sent::kDone) {
     has_left(waiting_.front());
     waiting_.pop_front();
   }

@@ -36,9 +36,10 @@ class TransmitQueue {
   TransmitQueue(Nic& nic, uint32_t index) : nic_(nic), index_(index) {}
 
   void start();
-  // Frames that wait for room in the tap are given up, lest a full tap keeps the guest from stopping. Those that the
-  // gate holds stay.
+  // Frames that passed the gate and could not be sent are copied and answered, lest they keep the guest from stopping;
+  // they wait on.
   void stop();
+  // Drops them.
   void give_up_waiting();
   // Sends what the guest has queued.
   void run();
@@ -72,10 +73,10 @@ class TransmitQueue {
     NetHeader header;
     uint64_t frame_bytes;
   };
-  enum class Sent : uint8_t { kDone = 1, kTapFull = 2 };
+  enum class Sent : uint8_t { kDone = 1, kNotNow = 2 };  // the tap is full, or the lease over
 
   bool is_full() const noexcept;
-  void answer_held(Frame* frame);
+  void answer_unsent(Frame* frame);
   // A frame with these bytes, header first, in memory of ours; nullptr when no guest could have sent it.
   Frame* make_frame(std::span<const uint8_t> bytes);
   Frame* take();
@@ -97,7 +98,7 @@ class TransmitQueue {
   Chain chain_;
   std::vector<std::unique_ptr<Frame>> frames_;  // all that were ever needed at once
   std::vector<Frame*> free_;
-  std::deque<Frame*> waiting_;  // passed the gate, the tap is full
+  std::deque<Frame*> waiting_;  // passed the gate, and could not be sent
   std::vector<uint16_t> left_;  // heads of what was sent, or copied, and is not completed yet
   uint64_t left_bytes_ = 0;
 };
