@@ -1,7 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { addon, type OutputGate } from '../../src/native/addon.js';
+import { loseLeaseBehindGate } from './lost-lease.js';
 import { until } from './until.js';
 
 /** Named limit of addon/ring/console/console_pump.h. */
@@ -80,6 +82,24 @@ test.serial('a closed gate holds output until its sequence is released', async (
   gate.release(gate.lastSequence);
   await until(() => output() === 'one two three ', 'the third leaves');
 });
+
+test.serial(
+  'output that the gate let go does not leave once the lease is over; a renewal lets it go, in order',
+  async (t) => {
+    const { guest, output, gate } = open(t);
+    gate.close();
+    guest.write('one ');
+    await until(() => gate.counters().held === 1, 'the first is held');
+    loseLeaseBehindGate(gate);
+    guest.write('two ');
+    await until(() => gate.counters().held === 2, 'the second is held');
+    gate.open();
+    await setTimeout(50);
+    t.is(output(), '');
+    gate.renewLease(1n << 62n);
+    await until(() => output() === 'one two ', 'both leave');
+  },
+);
 
 test.serial('opening the gate lets all that was held leave, before what follows', async (t) => {
   const { guest, output, gate } = open(t);

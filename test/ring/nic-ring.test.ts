@@ -5,6 +5,7 @@ import { addon, type Nic } from '../../src/native/addon.js';
 import { testing } from '../native/testing.js';
 import { pattern, VIRTIO_BLK_T_OUT } from './disk-guest.js';
 import { diskFile } from './hostile.js';
+import { loseLeaseBehindGate } from './lost-lease.js';
 import { frameOf, NicGuest, VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV4 } from './nic-guest.js';
 import { type Connected, eventOf, holdings, onStand, type Stand } from './stand.js';
 import { until } from './until.js';
@@ -234,6 +235,31 @@ test.serial(
     t.is(wire.next(100), null);
     stand.gate.release(stand.gate.lastSequence);
     for (const i of [1, 2, 3]) t.deepEqual(wire.next()?.frame, frameOf(pattern(600, i)));
+  }),
+);
+
+test.serial(
+  'frames that the gate let go do not leave once the lease is over; a renewal lets them go, in order, wherever the guest is',
+  onStand((t, stand) => {
+    const { guest, wire, frontEnd } = openNic(stand);
+    const offer = (i: number): void => {
+      guest.offerFrame(frameOf(pattern(600, i)));
+      guest.transmit.kick();
+    };
+    stand.gate.close();
+    offer(1);
+    guest.waitSent(1);
+    loseLeaseBehindGate(stand.gate);
+    stand.gate.open();
+    offer(2);
+    t.is(wire.next(100), null);
+    const base = frontEnd.stopQueue(1);
+    t.is(wire.next(100), null);
+    stand.gate.renewLease(1n << 62n);
+    t.deepEqual(wire.next()?.frame, frameOf(pattern(600, 1)));
+    frontEnd.startQueue(guest.transmit, base);
+    t.deepEqual(wire.next()?.frame, frameOf(pattern(600, 2)));
+    guest.waitSent(1);
   }),
 );
 
