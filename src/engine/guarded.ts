@@ -64,6 +64,10 @@ export function disarming(
       return then === 'ended' ? endUnheard('it does not answer') : leaseLost(core, nowMs);
     case 'operator':
       if (input.verb === 'unprotect') return to(state);
+      // A standby may live and never answer: whoever answers for it need not wait for ever.
+      if (input.verb === 'resume-unprotected' && then === 'unprotected') {
+        return unprotected(core, 'the operator wants it, before the standby said that it forgot the domain');
+      }
       return refuse(state, 'KEMARI_NOT_PROTECTED', 'protection is just ending: wait for it');
     case 'domain-ended':
     case 'machine-died':

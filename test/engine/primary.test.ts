@@ -140,6 +140,18 @@ test('ending protection keeps output held until the standby is disarmed', (t) =>
   t.is(state.phase, 'unprotected');
 });
 
+test("a standby that never says that it forgot the domain is left on the operator's word, and on nothing less", (t) => {
+  const unprotect: PrimaryInput = { type: 'operator', verb: 'unprotect' };
+  const waiting = play([unprotect, { type: 'peer', answer: 'runs' }, { type: 'timer' }, unprotect], protectedUpTo1);
+  t.is(waiting.state.phase, 'disarming');
+  t.false(waiting.effects.flatMap(doing).includes('open-gate'));
+  const left = play([{ type: 'operator', verb: 'resume-unprotected' }], waiting.state);
+  t.is(left.state.phase, 'unprotected');
+  t.true(doing(left.last).includes('open-gate'));
+  const ending = play([{ type: 'domain-ended', reason: 'off' }], waiting.state);
+  t.is(play([{ type: 'operator', verb: 'resume-unprotected' }], ending.state).state.phase, 'disarming');
+});
+
 const switchover: PrimaryInput = { type: 'operator', verb: 'switchover' };
 
 test('a switchover sends go only after the last ack and after its own writes have landed', (t) => {

@@ -44,8 +44,14 @@ export interface ProtectionWorld {
 /** How often those who watch are shown the counters. */
 const COUNTERS_INTERVAL_MS = 1_000;
 
-/** How long the end of a domain waits for the standby's word; then it is left to find out by itself. */
+/**
+ * How long the end of a domain waits for the standby's word; then it is left to find out by itself. Whoever ends protection
+ * is told after so long that the word has not come.
+ */
 const GOODBYE_TIMEOUT_MS = 10_000;
+
+/** A standby that has acknowledged nothing for so long is complained of, once: the guest's output waits for it. */
+const LAG_WARNING_MS = 10_000;
 
 /** The part of a domain that finds a standby for it and keeps, or ends, its protection: one at a time. */
 export class DomainProtection {
@@ -121,6 +127,7 @@ export class DomainProtection {
     const counters = setInterval(() => {
       const info = this.info();
       if (info !== undefined) this.#emit({ type: 'counters', info });
+      this.#watchLag(current);
     }, COUNTERS_INTERVAL_MS);
     try {
       const end = await this.#live(current, run, isPaused);
@@ -184,7 +191,8 @@ export class DomainProtection {
 
   /**
    * Ends protection: fulfilled when the domain runs unprotected. Errors: `KEMARI_NOT_PROTECTED`, the engine's refusals,
-   * `KEMARI_HANDED_OVER` when the standby has taken the guest instead.
+   * `KEMARI_HANDED_OVER` when the standby has taken the guest instead, `KEMARI_PEER_SILENT` when it does not say that it
+   * forgot the domain; protection then ends as soon as it does.
    */
   async unprotect(): Promise<void> {
     const { protection, abort } = this.#need('unprotect');
@@ -193,7 +201,17 @@ export class DomainProtection {
       return;
     }
     protection.input({ type: 'operator', verb: 'unprotect' });
-    await this.#endsAs(protection, 'unprotected');
+    let timer: NodeJS.Timeout | undefined;
+    const unheard = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        reject(standbyUnheard());
+      }, GOODBYE_TIMEOUT_MS);
+    });
+    try {
+      await Promise.race([this.#endsAs(protection, 'unprotected'), unheard]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Ends protection without the standby. Errors as for `unprotect`. */
@@ -253,6 +271,18 @@ export class DomainProtection {
     return true;
   }
 
+  #watchLag(current: Current): void {
+    const { protection } = current;
+    if (protection === undefined) return;
+    const lagMs = protection.lagMs(performance.now());
+    if (lagMs < LAG_WARNING_MS) {
+      current.lagged = false;
+    } else if (current.lagged !== true && protection.state.phase === 'protected') {
+      current.lagged = true;
+      protection.complain(`the standby has acknowledged nothing for ${Math.floor(lagMs / 1000)} s; ${LAG_ADVICE}`);
+    }
+  }
+
   #stateChanged(current: Current, state: PrimaryState): void {
     if (state.phase === 'protected') current.sinceMs ??= Date.now();
     if (state.phase !== 'copying') current.copying = undefined;
@@ -292,6 +322,19 @@ export interface Current {
   /** When the gate was closed, milliseconds since the epoch of Unix time. */
   sinceMs?: number | undefined;
   onOver?: () => void;
+  /** It was complained of a standby that does not acknowledge, and it still does not. */
+  lagged?: boolean;
+}
+
+const LAG_ADVICE =
+  'the guest waits for it; the link may be too slow ("kemari top"), "kemari unprotect" ends protection';
+
+function standbyUnheard(): KemariError {
+  return new KemariError(
+    'KEMARI_PEER_SILENT',
+    `the standby has not said within ${GOODBYE_TIMEOUT_MS / 1000} s that it forgot the domain; output is held until it ` +
+      'does, or until you answer for it that it does not run the guest: "kemari resume --unprotected"',
+  );
 }
 
 type EventBody = ProtectionEvent extends infer E ? (E extends unknown ? Omit<E, 'atMs'> : never) : never;

@@ -141,6 +141,11 @@ export class Protection {
     this.#stateWaiters.clear();
   }
 
+  /** For those who watch it, and the log. */
+  complain(text: string): void {
+    this.#say('warn', text);
+  }
+
   #linkEvent(event: SenderEvent): void {
     switch (event.type) {
       case 'connected':
@@ -159,7 +164,7 @@ export class Protection {
         return;
       case 'lost':
         this.#connected?.reject(new KemariError(event.code, event.text));
-        this.#feed({ type: 'link-lost', reason: `the link to the standby is lost: ${event.text}` });
+        this.#feed({ type: 'link-lost', reason: `the link to the standby is lost: ${event.code}: ${event.text}` });
         return;
     }
   }
