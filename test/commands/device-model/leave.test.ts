@@ -48,6 +48,9 @@ test('once the standby was told to go nothing here runs or speaks again, whether
   t.false(
     played.told.some((what) => what === 'send machine-died' || what === 'capture-resume' || what === 'gate-open'),
   );
+  // While nothing is known it asks for the standby, for ever.
+  played.link({ type: 'word', word: 'taken', text: '' });
+  await played.protection.ended;
 });
 
 test('a guest whose protection is being ended is not handed over', async (t) => {
