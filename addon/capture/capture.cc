@@ -198,11 +198,12 @@ void Capture::wait_until(Reached&& reached, const char* what) {
   }
 }
 
-CaptureResult Capture::capture(uint64_t epoch, ResumePolicy policy, int64_t called_ns) {
+CaptureResult Capture::capture(uint64_t epoch, ResumePolicy policy, bool guest_paused, int64_t called_ns) {
   require(tracker_ != nullptr, "the capture is not attached");
   require(!held_, "the guest is held by a capture already");
   std::unique_ptr<Checkpoint> checkpoint = domain_.sink->take();
   checkpoint->epoch = epoch;
+  checkpoint->guest_paused = guest_paused;
   result_ = {};
   result_.epoch = epoch;
   try {

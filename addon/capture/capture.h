@@ -76,8 +76,8 @@ class Capture {
   void attach();
   CopyRoundResult copy_round();
   uint64_t count_dirty();
-  // `called_ns`: when it was asked for (CLOCK_MONOTONIC).
-  CaptureResult capture(uint64_t epoch, ResumePolicy policy, int64_t called_ns);
+  // `guest_paused`: what the checkpoint says of it. `called_ns`: when it was asked for (CLOCK_MONOTONIC).
+  CaptureResult capture(uint64_t epoch, ResumePolicy policy, bool guest_paused, int64_t called_ns);
   // The whole pause, and whether the guest runs.
   CaptureResult resume();
   void detach() noexcept;

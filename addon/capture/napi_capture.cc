@@ -208,9 +208,11 @@ class CaptureObject : public Napi::ObjectWrap<CaptureObject> {
     return guarded(info.Env(), [&] {
       const uint64_t epoch = epoch_argument(info[0]);
       const ResumePolicy policy = policy_argument(info[1]);
-      return run(info, [epoch, policy, called_ns = monotonic_ns()](Capture& capture) -> Answer {
-        return
-            [result = capture.capture(epoch, policy, called_ns)](Napi::Env env) { return capture_object(env, result); };
+      const bool guest_paused = info[2].ToBoolean().Value();
+      return run(info, [epoch, policy, guest_paused, called_ns = monotonic_ns()](Capture& capture) -> Answer {
+        return [result = capture.capture(epoch, policy, guest_paused, called_ns)](Napi::Env env) {
+          return capture_object(env, result);
+        };
       });
     });
   }

@@ -66,6 +66,7 @@ void Checkpoint::clear() noexcept {
   machine_state.clear();
   for (std::vector<uint8_t>& device : devices) device.clear();
   console.clear();
+  guest_paused = false;
 }
 
 }  // namespace kemari

@@ -53,6 +53,8 @@ struct Checkpoint {
   std::vector<std::vector<uint8_t>> devices;
   // Console bytes that the cut holds.
   std::vector<uint8_t> console;
+  // The guest's operator has paused it: whoever takes it over leaves it standing.
+  bool guest_paused = false;
 
   uint64_t byte_count() const noexcept;
   // Empty again, buffers kept.

@@ -105,13 +105,16 @@ void EpochStaging::begin(const RecordHeader& header, std::span<const uint8_t> pa
   }
   if (payload.size() != kBeginBytes) broken("BEGIN has " + std::to_string(payload.size()) + " bytes");
   const auto device_count = load_wire<uint32_t>(payload.data());
-  if (device_count != limits_.device_count || load_wire<uint32_t>(payload.data() + 4) != 0) {
+  if (device_count != limits_.device_count) {
     broken("the epoch has " + std::to_string(device_count) + " devices, " + std::to_string(limits_.device_count) +
            " were agreed");
   }
+  const auto flags = load_wire<uint32_t>(payload.data() + 4);
+  if ((flags & ~kBeginGuestPaused) != 0) broken("BEGIN has flags " + std::to_string(flags));
   fault_point("receive.begun");
   in_epoch_ = true;
   next_.epoch = header.epoch;
+  next_.guest_paused = (flags & kBeginGuestPaused) != 0;
   digest_ = 0;
   epoch_pages_ = 0;
   epoch_bytes_ = 0;

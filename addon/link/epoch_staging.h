@@ -19,6 +19,7 @@ struct EpochState {
   std::vector<uint8_t> machine_state;
   std::vector<std::vector<uint8_t>> devices;
   std::vector<uint8_t> console;
+  bool guest_paused = false;
 };
 
 struct CommittedEpoch {

@@ -107,7 +107,8 @@ void LinkReceiver::take_part(const Record& record) {
                         .epoch = committed->epoch,
                         .pages = committed->pages,
                         .bytes = committed->bytes,
-                        .writes_pending = has_pending_writes(staging_.committed())};
+                        .writes_pending = has_pending_writes(staging_.committed()),
+                        .guest_paused = staging_.committed().guest_paused};
   const bool heard = options_.on_event(event);
   const LinkClock::time_point start = LinkClock::now();
   staging_.apply();

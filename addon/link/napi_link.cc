@@ -37,6 +37,7 @@ void describe(const LinkEvent& event, Napi::Object object) {
       object.Set("pages", static_cast<double>(event.pages));
       object.Set("bytes", static_cast<double>(event.bytes));
       object.Set("writesPending", event.writes_pending);
+      object.Set("guestPaused", event.guest_paused);
       return;
     case LinkEvent::Type::kWord:
       object.Set("type", "word");

@@ -40,6 +40,7 @@ Napi::Value taken(Napi::Env env, const EpochState& state) {
   result.Set("machineState", to_buffer(env, state.machine_state));
   result.Set("devices", devices);
   result.Set("console", to_buffer(env, state.console));
+  result.Set("guestPaused", state.guest_paused);
   return result;
 }
 

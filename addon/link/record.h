@@ -50,6 +50,7 @@ enum class PageEncoding : uint8_t {
 };
 
 inline constexpr size_t kBeginBytes = 8;
+inline constexpr uint32_t kBeginGuestPaused = 1;  // bit of BEGIN's flags
 inline constexpr size_t kPagesHeadBytes = 8;
 inline constexpr size_t kPagesEntryBytes = 16;
 inline constexpr size_t kDeviceHeadBytes = 8;

@@ -67,6 +67,7 @@ void StreamEncoder::next(Parcel& parcel, double link_ns_per_byte) {
     digest_ = 0;
     std::array<uint8_t, kBeginBytes> begin{};
     store_wire<uint32_t>(begin.data(), static_cast<uint32_t>(checkpoint_->devices.size()));
+    store_wire<uint32_t>(begin.data() + 4, checkpoint_->guest_paused ? kBeginGuestPaused : 0);
     add_record(parcel.before, RecordType::kBegin, epoch, {{begin}});
     add_sections(parcel.before);
   }

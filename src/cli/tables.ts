@@ -1,6 +1,7 @@
 import type { DomainInfo } from '../commands/info.js';
 import type { DomainSummary } from '../commands/list.js';
 import { protectionFacts } from './protection-text.js';
+import { standbyFacts } from './standby-text.js';
 
 /** Which of xl's six letters a state shows. A guest whose kemari-dm is silent shows none, as one that is being built. */
 const STATE_LETTER: Readonly<Record<DomainSummary['state'], string>> = {
@@ -76,6 +77,7 @@ export function infoText(info: DomainInfo): string {
     ['on', `poweroff ${config.onPoweroff}, reboot ${config.onReboot}, crash ${config.onCrash}`],
     ['processes', `kemari-dm ${info.dmPid}, QEMU ${info.qemuPid ?? 'none'}`],
     ['gate', `${info.gate.open ? 'open' : 'closed'}, ${info.gate.passed} passed, ${info.gate.held} held`],
+    ...(info.standby === undefined ? [] : standbyFacts(info.standby)),
     ...(info.protection === undefined ? [] : protectionFacts(info.protection)),
   ];
   const lines = facts.map(([name, value]) => `${name.padEnd(10)} ${value}`);

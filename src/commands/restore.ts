@@ -134,7 +134,7 @@ class Restore {
             await this.#load(run, checkpoint, () => standby.epochAgeMs);
             onLoaded();
             faultPoint('takeover.before-resume');
-          }),
+          }, checkpoint.guestPaused),
         announce: () => {
           announce(domain.nics, {
             signal: ended.signal,

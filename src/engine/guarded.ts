@@ -34,7 +34,7 @@ function keepBooks(state: GuardedState, input: PrimaryInput, nowMs: number): Pri
       return to({ ...state, core: failed.core }, log('error', `no checkpoint: ${input.reason}`), ...failed.effects);
     }
     case 'guest': {
-      const steered = steerGuest(core, input.wanted);
+      const steered = steerGuest(core, input);
       return to({ ...state, core: steered.core }, ...steered.effects);
     }
     default:

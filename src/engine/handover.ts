@@ -8,6 +8,7 @@ import {
   noteAck,
   noteCaptured,
   noteCaptureFailed,
+  orderEpoch,
   overtaken,
   refuse,
   to,
@@ -27,11 +28,11 @@ export function lastCapture(core: PrimaryCore, nowMs: number): PrimaryStep {
   return to(
     {
       phase: 'handing-over',
-      core: { ...core, epoch, standsFor: epoch, capturing: true, lastCaptureMs: nowMs },
+      core: { ...orderEpoch(core, epoch, nowMs), standsFor: epoch },
       handover: 'last-epoch',
     },
     log('info', 'switchover: the guest stops here, its last epoch is on its way'),
-    { do: 'capture', epoch, resume: 'never' },
+    { do: 'capture', epoch, resume: 'never', guestPaused: core.operatorPaused },
   );
 }
 
@@ -105,29 +106,36 @@ function standStill(state: HandingOver, reason: string, nowMs: number): PrimaryS
 
 /** Only where the standby never ran the guest: from then on this side is alone. */
 function backFromHandover(core: PrimaryCore, why: string): PrimaryStep {
-  return withGuestResumed(unprotected(core, why));
+  return withGuestResumed(core, unprotected(core, why));
 }
 
 /** The standby still has the epoch before: it is told to forget it, and the guest's output stays held until it did. */
 function captureFailed(core: PrimaryCore, reason: string): PrimaryStep {
   const failed = noteCaptureFailed(core);
-  return withGuestResumed(disarm(failed.core, 'unprotected', `the last epoch could not be taken: ${reason}`, 'error'));
+  return withGuestResumed(
+    core,
+    disarm(failed.core, 'unprotected', `the last epoch could not be taken: ${reason}`, 'error'),
+  );
 }
 
 /** The guest comes back, its output held: the standby has no `go`, but may have the last epoch. */
 function returnSilent(core: PrimaryCore, reason: string, nowMs: number): PrimaryStep {
   const back = { ...core, standsFor: undefined };
-  return withGuestResumed(fallSilent(back, `the switchover is off: ${reason}`, nowMs, { do: 'drop-link' }));
+  return withGuestResumed(core, fallSilent(back, `the switchover is off: ${reason}`, nowMs, { do: 'drop-link' }));
 }
 
 /** The link may come back, and protection with it; a guest that was only to be moved is forgotten over there instead. */
 function leaseRanOut(core: PrimaryCore, nowMs: number): PrimaryStep {
   if (core.options.purpose === 'move') return returnSilent(core, 'the lease ran out', nowMs);
-  const { state, effects } = withGuestResumed(leaseLost({ ...core, standsFor: undefined }, nowMs));
+  const { state, effects } = withGuestResumed(core, leaseLost({ ...core, standsFor: undefined }, nowMs));
   return { state, effects: [log('warn', 'the switchover is off'), ...effects] };
 }
 
-/** The last cut left the guest standing: whatever else the step does, it ends with letting it go, once. */
-function withGuestResumed({ state, effects }: PrimaryStep): PrimaryStep {
+/**
+ * The last cut left the guest standing: whatever else the step does, it ends with letting it go, once, unless it stood still
+ * before.
+ */
+function withGuestResumed({ paused }: PrimaryCore, { state, effects }: PrimaryStep): PrimaryStep {
+  if (paused) return { state, effects };
   return { state, effects: [...effects.filter((effect) => effect.do !== 'resume-guest'), { do: 'resume-guest' }] };
 }

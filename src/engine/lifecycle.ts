@@ -44,8 +44,11 @@ export const RESTART_WINDOW_MS = 60_000;
 export type RequestVerb = 'pause' | 'unpause' | 'shutdown' | 'reboot' | 'destroy';
 
 export type LifecycleInput =
-  /** The machine stands at its first instruction: after a start or a reset. */
-  | { readonly type: 'machine-ready' }
+  /**
+   * The machine stands at its first instruction, after a start or a reset; or where another host's stood, after a takeover:
+   * there `paused` when its operator had paused it.
+   */
+  | { readonly type: 'machine-ready'; readonly paused?: boolean }
   /** A start, reset or other order to the machine failed. */
   | { readonly type: 'machine-failed'; readonly reason: string }
   | { readonly type: 'request'; readonly verb: RequestVerb }
@@ -139,6 +142,10 @@ function whileDying(input: LifecycleInput): LifecycleEffect[] {
 function standby(lifecycle: Lifecycle, input: LifecycleInput): Step {
   switch (input.type) {
     case 'machine-ready':
+      if (input.paused === true) {
+        const text = 'the guest is here, and stays paused: its operator had paused it';
+        return to(lifecycle, { name: 'paused', asked: undefined }, log('warn', text));
+      }
       return to(lifecycle, { name: 'running' }, { do: 'resume' }, log('info', 'the guest runs here'));
     case 'machine-failed':
     case 'exited':

@@ -30,6 +30,8 @@ export interface SyncFacts {
   readonly unackedEpochs: number;
   /** Bytes of their checkpoints. */
   readonly unackedBytes: number;
+  /** The operator paused the guest, or let it go on, and no epoch says so. */
+  readonly pauseUntold: boolean;
   /** The guest stands still until an ack. */
   readonly standing: boolean;
   /** A silent guest is synchronized this often. */
@@ -61,7 +63,7 @@ function isFull(policy: SyncPolicy, facts: SyncFacts): boolean {
 }
 
 function dueMs(policy: SyncPolicy, facts: SyncFacts): number {
-  if (facts.dirtyLimitReached) return facts.lastCaptureMs;
+  if (facts.dirtyLimitReached || facts.pauseUntold) return facts.lastCaptureMs;
   const byAge = facts.lastCaptureMs + facts.maxAgeMs;
   if (policy.kind === 'remus') return Math.min(byAge, facts.lastCaptureMs + policy.intervalMs);
   const byConsole = facts.consoleSinceMs === undefined ? Infinity : facts.consoleSinceMs + CONSOLE_LATENCY_MS;

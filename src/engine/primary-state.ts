@@ -23,8 +23,12 @@ export interface PrimaryCore {
   readonly ackedEpoch: bigint;
   /** The guest stands still until the ack of this epoch; undefined: no capture keeps it from running. */
   readonly standsFor: bigint | undefined;
-  /** The operator paused the guest: nothing of protection lets it go on. */
+  /** The domain wants the guest to stand still: nothing of protection lets it go on. */
   readonly paused: boolean;
+  /** And that for its operator, whom the standby is to obey, too. */
+  readonly operatorPaused: boolean;
+  /** What epochs say of that, from `sinceEpoch` on. */
+  readonly told: { readonly operatorPaused: boolean; readonly sinceEpoch: bigint };
   /** Since when a request or frame (`heldSinceMs`) or console bytes (`consoleSinceMs`) wait that no capture covers. */
   readonly heldSinceMs: number | undefined;
   readonly consoleSinceMs: number | undefined;
@@ -108,8 +112,11 @@ export type PrimaryInput =
   | { readonly type: 'peer-says'; readonly word: 'taken' | 'disarmed' | 'refused' | 'switchover' }
   | { readonly type: 'fenced'; readonly ok: boolean }
   | { readonly type: 'operator'; readonly verb: 'unprotect' | 'switchover' | 'resume-unprotected' }
-  /** The domain's operator wants the guest to stand still, or to go on; its life is none of protection's business otherwise. */
-  | { readonly type: 'guest'; readonly wanted: 'paused' | 'running' }
+  /**
+   * The domain's operator wants the guest to stand still, or to go on; its life is none of protection's business otherwise.
+   * `forReset`: it only stands still to start anew.
+   */
+  | { readonly type: 'guest'; readonly wanted: 'paused' | 'running'; readonly forReset?: boolean }
   | { readonly type: 'domain-ended'; readonly reason: string }
   | { readonly type: 'machine-died'; readonly reason: string }
   /** A timer that was set has run out. */
@@ -121,9 +128,14 @@ export type PrimaryEffect =
   | { readonly do: 'open-gate' }
   /**
    * `resume`: `at-once` after the local copy, `after-ack`, or `never` (the last epoch of a handover). A guest that was paused
-   * before stays so.
+   * before stays so. `guestPaused`: its operator wants it to stand still, wherever it is.
    */
-  | { readonly do: 'capture'; readonly epoch: bigint; readonly resume: 'at-once' | 'after-ack' | 'never' }
+  | {
+      readonly do: 'capture';
+      readonly epoch: bigint;
+      readonly resume: 'at-once' | 'after-ack' | 'never';
+      readonly guestPaused: boolean;
+    }
   /** The standby has everything up to this sequence. The gate tests the lease once more. */
   | { readonly do: 'release'; readonly throughSequence: bigint }
   /** Once the capture that is under way has ended, if one is. */

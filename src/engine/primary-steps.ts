@@ -37,6 +37,21 @@ export function unprotected(core: PrimaryCore | undefined, why: string, level: '
   );
 }
 
+/** The capture of `epoch` is ordered now: what the standby has to know of the guest goes with it. */
+export function orderEpoch(core: PrimaryCore, epoch: bigint, nowMs: number): PrimaryCore {
+  const { operatorPaused, told } = core;
+  return {
+    ...core,
+    ...{ epoch, capturing: true, lastCaptureMs: nowMs, dirtyLimitReached: false },
+    told: told.operatorPaused === operatorPaused ? told : { operatorPaused, sinceEpoch: epoch },
+  };
+}
+
+/** The standby has an epoch that says whether the guest's operator wants it to stand still. */
+export function standbyKnowsPause({ operatorPaused, told, ackedEpoch }: PrimaryCore): boolean {
+  return told.operatorPaused === operatorPaused && told.sinceEpoch <= ackedEpoch;
+}
+
 export function noteCaptured(
   core: PrimaryCore,
   input: PrimaryInput & { type: 'captured' },
@@ -84,14 +99,16 @@ export function acknowledged(state: GuardedState, input: PrimaryInput & { type: 
 /** The operator pauses the guest or lets it go on. An ack that strict waits for is still waited for. */
 export function steerGuest(
   core: PrimaryCore,
-  wanted: 'paused' | 'running',
+  { wanted, forReset = false }: PrimaryInput & { type: 'guest' },
 ): { core: PrimaryCore; effects: PrimaryEffect[] } {
   if (core.paused === (wanted === 'paused')) return { core, effects: [] };
-  if (wanted === 'paused') return { core: { ...core, paused: true }, effects: [{ do: 'pause-guest' }] };
+  if (wanted === 'paused') {
+    return { core: { ...core, paused: true, operatorPaused: !forReset }, effects: [{ do: 'pause-guest' }] };
+  }
   const uncertain = core.capturing || core.unacked.length > 0;
   const standsFor = core.standsFor ?? (uncertain && !resumesAtOnce(core.options.policy) ? core.epoch : undefined);
   return {
-    core: { ...core, paused: false, standsFor },
+    core: { ...core, paused: false, operatorPaused: false, standsFor },
     effects: standsFor === undefined ? [{ do: 'resume-guest' }] : [],
   };
 }

@@ -13,6 +13,7 @@ import {
   noteCaptured,
   noteCaptureFailed,
   noteHeld,
+  orderEpoch,
   overtaken,
   refuse,
   steerGuest,
@@ -107,6 +108,8 @@ function firstEpoch(options: PrimaryOptions, paused: boolean, nowMs: number): Pr
     ackedEpoch: 0n,
     standsFor: undefined,
     paused,
+    operatorPaused: paused,
+    told: { operatorPaused: false, sinceEpoch: 0n },
     heldSinceMs: undefined,
     consoleSinceMs: undefined,
     heldSequence: 0n,
@@ -122,6 +125,7 @@ function factsOf(core: PrimaryCore): SyncFacts {
     unackedEpochs: core.unacked.length,
     unackedBytes: core.unacked.reduce((sum, { bytes }) => sum + bytes, 0),
     standing: core.standsFor !== undefined,
+    pauseUntold: core.operatorPaused !== core.told.operatorPaused,
     maxAgeMs: core.options.maxAgeMs,
   };
 }
@@ -132,8 +136,11 @@ function capture(core: PrimaryCore, nowMs: number, ...before: PrimaryEffect[]): 
   const epoch = core.epoch + 1n;
   const resume = core.paused ? 'at-once' : resumeAfter(core.options.policy, factsOf(core));
   const standsFor = resume === 'after-ack' ? epoch : core.standsFor;
-  const next = { ...core, epoch, standsFor, capturing: true, lastCaptureMs: nowMs, dirtyLimitReached: false };
-  return to({ phase: 'protected', core: next }, ...before, { do: 'capture', epoch, resume });
+  const next = { ...orderEpoch(core, epoch, nowMs), standsFor };
+  return to({ phase: 'protected', core: next }, ...before, {
+    ...{ do: 'capture', epoch, resume },
+    guestPaused: core.operatorPaused,
+  });
 }
 
 /** Captures if it is time, or says when it will be. */
@@ -163,7 +170,7 @@ function whileProtected(core: PrimaryCore, input: PrimaryInput, nowMs: number): 
       return core.options.purpose === 'move' ? moveOn(step, nowMs) : proceed(step.state.core, nowMs, ...step.effects);
     }
     case 'guest': {
-      const steered = steerGuest(core, input.wanted);
+      const steered = steerGuest(core, input);
       return proceed(steered.core, nowMs, ...steered.effects);
     }
     case 'capture-failed': {
@@ -196,7 +203,6 @@ function whileProtected(core: PrimaryCore, input: PrimaryInput, nowMs: number): 
  */
 function moveOn({ state, effects }: PrimaryStep, nowMs: number): PrimaryStep {
   assert(state.phase === 'protected', 'a guest is moved once an epoch was acknowledged');
-  if (state.core.paused) return proceed(state.core, nowMs, ...effects);
   const step = operator(state.core, 'switchover', nowMs);
   return to(step.state, ...effects, ...step.effects);
 }
@@ -214,7 +220,6 @@ function operator(
       if (core.ackedEpoch === 0n) {
         return refuse(state, 'KEMARI_NOT_PROTECTED', 'no epoch has reached the standby yet: wait for it');
       }
-      if (core.paused) return refuse(state, 'KEMARI_WRONG_STATE', 'the guest is paused: unpause it first');
       if (core.capturing) return to({ phase: 'handing-over', core, handover: 'capture-first' });
       return lastCapture(core, nowMs);
     case 'resume-unprotected':

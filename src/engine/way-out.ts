@@ -19,10 +19,9 @@ export function wayOut(state: PrimaryState, inTime: boolean): WayOut {
     case 'disarming':
       return waitElse('end');
     case 'protected': {
-      const { ackedEpoch, paused } = state.core;
       // The first epoch is on its way: without it the standby has nothing to take over.
-      if (ackedEpoch === 0n) return waitElse('end');
-      return inTime && !paused ? 'hand-over' : 'tell';
+      if (state.core.ackedEpoch === 0n) return waitElse('end');
+      return inTime ? 'hand-over' : 'tell';
     }
     case 'silent':
       if (state.core.ackedEpoch === 0n) return 'end';

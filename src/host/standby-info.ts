@@ -10,6 +10,8 @@ export interface StandbyInfo {
   readonly known: 'alive' | 'silent' | 'dead';
   /** The last epoch that is whole here; 0: none. */
   readonly epoch: number;
+  /** The guest's operator has paused it: it would stand still here, too. */
+  readonly guestPaused: boolean;
   readonly sinceMs: number;
   readonly receivedBytes: number;
   readonly pagesReceived: number;

@@ -90,11 +90,12 @@ export interface Capture {
   /** Pages written since the last round or capture; forgets nothing. Before the first: all that are no hole. */
   countDirty(): Promise<number>;
   /**
-   * Takes one checkpoint and submits it. Resolves when the guest runs again or, where it does not, when the checkpoint was
+   * Takes one checkpoint and submits it. `guestPaused`: the guest's operator has paused it, and its standby is to know.
+   * Resolves when the guest runs again or, where it does not, when the checkpoint was
    * submitted. When it is rejected nothing was submitted, and the guest goes on if it lives. The standby may acknowledge the
    * epoch before this resolves.
    */
-  capture(epoch: bigint, resume: CaptureResume): Promise<CaptureResult>;
+  capture(epoch: bigint, resume: CaptureResume, guestPaused?: boolean): Promise<CaptureResult>;
   /** Lets a guest go on that a capture holds; resolves when it runs. `pauseUs` is the whole pause. */
   resume(): Promise<{ readonly pauseUs: number; readonly resumed: boolean }>;
   /**

@@ -26,6 +26,8 @@ export type ReceiverEvent =
       readonly bytes: number;
       /** It has disk writes pending, of which the primary may have any with its storage. */
       readonly writesPending: boolean;
+      /** As for TakenCheckpoint. */
+      readonly guestPaused: boolean;
     }
   | { readonly type: 'word'; readonly word: PrimaryWord; readonly text: string }
   /** Nothing was heard on the lease connection for `takeoverTimeoutMs`. */
@@ -125,6 +127,8 @@ export interface TakenCheckpoint {
   readonly machineState: Buffer;
   readonly devices: readonly Buffer[];
   readonly console: Buffer;
+  /** The guest's operator had paused it by the cut: it is to stand still where it is taken over. */
+  readonly guestPaused: boolean;
 }
 
 /** The standby's end of the stream. */

@@ -115,6 +115,7 @@ const transitions: readonly Row[] = [
   [SHUTDOWN, restartAll, exited, SHUTDOWN, ['end-machine']],
   // a standby's machine is another host's guest: nothing starts it anew
   [STANDBY, restartAll, ready, RUNNING, ['resume']],
+  [STANDBY, restartAll, { type: 'machine-ready', paused: true }, PAUSED, []],
   [STANDBY, restartAll, exited, DYING, ['take-down']],
   [STANDBY, restartAll, deviceFailed, DYING, ['take-down']],
   [STANDBY, restartAll, failed, DYING, ['take-down']],

@@ -17,6 +17,7 @@ const quiet: SyncFacts = {
   unackedEpochs: 0,
   unackedBytes: 0,
   standing: false,
+  pauseUntold: false,
   maxAgeMs: 1000,
   pacing: startPacing(0.2, 1000),
 };

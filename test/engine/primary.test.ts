@@ -1,5 +1,6 @@
 import test from 'ava';
 import { stepPrimary } from '../../src/engine/primary.js';
+import { standbyKnowsPause } from '../../src/engine/primary-steps.js';
 import type { PrimaryEffect, PrimaryInput, PrimaryOptions, PrimaryState } from '../../src/engine/primary-state.js';
 
 const options: PrimaryOptions = {
@@ -63,7 +64,7 @@ test('a held request is not released before its epoch is acknowledged', (t) => {
 
 test('an ack releases only what its cut covers', (t) => {
   const { effects } = play([held(5n), held(6n), captured(2n, 5n), acked(2n)], protectedUpTo1, 10);
-  t.deepEqual(effects[2], [{ do: 'capture', epoch: 3n, resume: 'at-once' }]);
+  t.deepEqual(effects[2], [{ do: 'capture', epoch: 3n, resume: 'at-once', guestPaused: false }]);
   t.deepEqual(effects[3]![0], { do: 'release', throughSequence: 5n });
 });
 
@@ -82,7 +83,7 @@ test('an ack of an epoch that was never captured ends the trust in the link and 
 
 test('strict resumes the guest after the ack', (t) => {
   const { effects } = play([strict, copied, captured(1n, 0n), acked(1n)]);
-  t.deepEqual(effects[1]![1], { do: 'capture', epoch: 1n, resume: 'after-ack' });
+  t.deepEqual(effects[1]![1], { do: 'capture', epoch: 1n, resume: 'after-ack', guestPaused: false });
   t.true(doing(effects[3]!).includes('resume-guest'));
 });
 
@@ -118,7 +119,7 @@ test('the lease runs out and is renewed: protection goes on with what was held',
     10,
   );
   t.is(state.phase, 'protected');
-  t.deepEqual(effects[2], [{ do: 'capture', epoch: 2n, resume: 'at-once' }]);
+  t.deepEqual(effects[2], [{ do: 'capture', epoch: 2n, resume: 'at-once', guestPaused: false }]);
 });
 
 test('on-silence continue goes on unprotected', (t) => {
@@ -159,7 +160,7 @@ test('a switchover sends go only after the last ack and after its own writes hav
     [switchover, captured(2n, 3n), acked(2n), { type: 'drained' }, { type: 'peer-says', word: 'taken' }],
     protectedUpTo1,
   );
-  t.deepEqual(effects[0], [{ do: 'capture', epoch: 2n, resume: 'never' }]);
+  t.deepEqual(effects[0], [{ do: 'capture', epoch: 2n, resume: 'never', guestPaused: false }]);
   t.deepEqual(doing(effects[2]!), ['drain']);
   t.deepEqual(effects[3]![0], { do: 'send', word: 'go' });
   t.deepEqual(doing(effects[4]!), ['end-machine', 'drop-link']);
@@ -223,7 +224,7 @@ test('a standby that does not answer go in time leaves the source standing, unti
 
 test('a standby that wants the guest is handed it', (t) => {
   const { last } = play([{ type: 'peer-says', word: 'switchover' }], protectedUpTo1);
-  t.deepEqual(last, [{ do: 'capture', epoch: 2n, resume: 'never' }]);
+  t.deepEqual(last, [{ do: 'capture', epoch: 2n, resume: 'never', guestPaused: false }]);
 });
 
 test('a guest that is moved is handed over once the standby has all that was copied', (t) => {
@@ -231,21 +232,21 @@ test('a guest that is moved is handed over once the standby has all that was cop
     ...[move, copied, captured(1n, 0n), acked(1n), captured(2n, 0n), acked(2n), { type: 'drained' } as const],
     { type: 'peer-says', word: 'taken' },
   ]);
-  t.deepEqual(effects[1], [{ do: 'close-gate' }, { do: 'capture', epoch: 1n, resume: 'at-once' }]);
-  t.deepEqual(effects[3]![1], { do: 'capture', epoch: 2n, resume: 'never' });
+  t.deepEqual(effects[1], [{ do: 'close-gate' }, { do: 'capture', epoch: 1n, resume: 'at-once', guestPaused: false }]);
+  t.deepEqual(effects[3]![1], { do: 'capture', epoch: 2n, resume: 'never', guestPaused: false });
   t.deepEqual(doing(effects[5]!), ['drain']);
   t.is(state.phase, 'handed-over');
 });
 
-test('a guest that is moved while it is paused stays, held and synchronized, until it goes on', (t) => {
-  const { effects } = play([move, copied, pause, captured(1n, 0n), acked(1n), unpause, { type: 'timer' }]);
-  t.false(effects.flat().some((effect) => effect.do === 'capture' && effect.resume === 'never'));
+test('a guest that is moved while it is paused is moved as it is', (t) => {
+  const { state, last } = play([move, copied, pause, captured(1n, 0n), acked(1n), captured(2n, 0n)]);
+  t.is(state.phase, 'handing-over');
+  t.deepEqual(last.at(-1), { do: 'capture', epoch: 3n, resume: 'never', guestPaused: true });
 });
 
 test('nothing of protection lets a paused guest go on', (t) => {
   const { effects } = play([pause, held(5n), captured(2n, 5n), acked(2n), unpause], protectedUpTo1, 10);
   t.deepEqual(effects[0]![0], { do: 'pause-guest' });
-  t.deepEqual(effects[1], [{ do: 'capture', epoch: 2n, resume: 'at-once' }]);
   t.false(
     effects
       .slice(1, 4)
@@ -262,10 +263,47 @@ test('a guest that is unpaused while strict waits for an ack goes on with the ac
   t.true(doing(effects[4]!).includes('resume-guest'));
 });
 
-test('a paused guest is not handed over', (t) => {
-  const { state, last } = play([pause, switchover], protectedUpTo1);
+test('an epoch tells the standby at once that the operator paused the guest, and that it goes on', (t) => {
+  const { effects, state } = play([pause, captured(2n, 0n), unpause], protectedUpTo1, 10);
+  t.deepEqual(effects[0], [{ do: 'pause-guest' }, { do: 'capture', epoch: 2n, resume: 'at-once', guestPaused: true }]);
+  t.deepEqual(effects[2], [
+    { do: 'resume-guest' },
+    { do: 'capture', epoch: 3n, resume: 'at-once', guestPaused: false },
+  ]);
   t.is(state.phase, 'protected');
-  t.deepEqual(doing(last), ['refuse']);
+});
+
+test('the standby knows of a pause once it has an epoch that says so', (t) => {
+  const knows = (inputs: readonly PrimaryInput[]): boolean => {
+    const { state } = play(inputs, protectedUpTo1, 10);
+    return state.phase === 'protected' && standbyKnowsPause(state.core);
+  };
+  t.false(knows([held(5n), pause]));
+  t.false(knows([held(5n), pause, captured(2n, 5n), acked(2n)]));
+  t.true(knows([held(5n), pause, captured(2n, 5n), acked(2n), captured(3n, 5n), acked(3n)]));
+});
+
+test('a guest that stands still to start anew is not paused for the standby', (t) => {
+  const { effects } = play([{ type: 'guest', wanted: 'paused', forReset: true }, held(5n)], protectedUpTo1, 10);
+  t.deepEqual(doing(effects[0]!), ['pause-guest', 'set-timer']);
+  t.deepEqual(effects[1], [{ do: 'capture', epoch: 2n, resume: 'at-once', guestPaused: false }]);
+});
+
+test('a paused guest is handed over as it is, and does not go on where that fails', (t) => {
+  const asked = play([pause, captured(2n, 0n), acked(2n), switchover], protectedUpTo1, 10);
+  t.is(asked.state.phase, 'handing-over');
+  t.deepEqual(asked.last, [{ do: 'capture', epoch: 3n, resume: 'never', guestPaused: true }]);
+  const failed: readonly PrimaryInput[] = [
+    { type: 'peer-says', word: 'refused' },
+    { type: 'capture-failed', reason: 'no' },
+    { type: 'lease', valid: false },
+    lost,
+  ];
+  for (const input of failed) {
+    const { effects, state } = play([input, { type: 'peer', answer: 'gone' }], asked.state, 10);
+    t.not(state.phase, 'handing-over');
+    t.false(doing(effects.flat()).includes('resume-guest'), input.type);
+  }
 });
 
 test('a strict guest that stands still when protection ends goes on, whether its capture has ended or not', (t) => {

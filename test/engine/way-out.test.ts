@@ -13,6 +13,7 @@ function core(changes: Partial<PrimaryCore> = {}): PrimaryCore {
       maxPauseShare: 0.2,
     },
     ...{ epoch: 1n, capturing: false, unacked: [], ackedEpoch: 1n, standsFor: undefined, paused: false },
+    ...{ operatorPaused: false, told: { operatorPaused: false, sinceEpoch: 0n } },
     ...{ heldSinceMs: undefined, consoleSinceMs: undefined, heldSequence: 0n, dirtyLimitReached: false },
     ...{ lastCaptureMs: 0, pacing: startPacing(0.2, 0) },
     ...changes,

@@ -33,6 +33,7 @@ export const REFUSALS: readonly (readonly [claim: string, code: `KEMARI_${string
     ['an epoch that comes again', 'KEMARI_LINK_PROTOCOL', /epoch 1 began after epoch 1/, (w) => [w.begin(1n)]],
     ['an epoch within an epoch', 'KEMARI_LINK_PROTOCOL', /within epoch 2/, (w) => [w.begin(2n), w.begin(3n)]],
     ['another number of devices', 'KEMARI_LINK_PROTOCOL', /3 devices, 2 were agreed/, (w) => [w.begin(2n, 3)]],
+    ['a begin with unknown flags', 'KEMARI_LINK_PROTOCOL', /flags 2/, (w) => [w.record(1, 2n, u32(2, 2))]],
     [
       'pages without a begin',
       'KEMARI_LINK_PROTOCOL',

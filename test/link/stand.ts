@@ -220,6 +220,7 @@ export function checkpointOf(checkpoint: Partial<TestCheckpoint> & { epoch: bigi
     machineState: nothing,
     devices: checkpoint.epoch === 0n ? [] : [nothing, nothing],
     console: nothing,
+    guestPaused: false,
     ...checkpoint,
   };
 }

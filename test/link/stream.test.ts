@@ -31,3 +31,15 @@ for (const [name, key] of [
     t.is(stand.sender.stats().ackedEpoch, 1n);
   });
 }
+
+test('an epoch says whether the operator paused the guest, and each one for itself', async (t) => {
+  const stand = await Stand.of(t).connected();
+  for (const [index, guestPaused] of [false, true, true, false].entries()) {
+    const epoch = BigInt(index + 1);
+    await stand.sync({ epoch, guestPaused });
+    const committed = await stand.received.first('committed', (event) => event.epoch === epoch);
+    t.is(committed.guestPaused, guestPaused);
+  }
+  await stand.sync({ epoch: 5n, guestPaused: true });
+  t.true((await stand.receiver.take()).guestPaused);
+});

@@ -19,7 +19,7 @@ std::vector<uint8_t> bytes_of(const Napi::Value& value) {
   return {buffer.Data(), buffer.Data() + buffer.ElementLength()};
 }
 
-// submitCheckpoint({link}, {epoch, ranges: [[first, count]...], pages, machineState, devices, console})
+// submitCheckpoint({link}, {epoch, ranges: [[first, count]...], pages, machineState, devices, console, guestPaused})
 Napi::Value submit_checkpoint(const Napi::CallbackInfo& info) {
   return kemari::guarded(info.Env(), [&] {
     const std::shared_ptr<CheckpointSink> sink = kemari::sink_option(info[0].As<Napi::Object>(), "link");
@@ -41,6 +41,7 @@ Napi::Value submit_checkpoint(const Napi::CallbackInfo& info) {
     checkpoint->devices.resize(devices.Length());
     for (uint32_t i = 0; i < devices.Length(); i++) checkpoint->devices[i] = bytes_of(devices.Get(i));
     checkpoint->console = bytes_of(source.Get("console"));
+    checkpoint->guest_paused = source.Get("guestPaused").ToBoolean().Value();
     sink->submit(std::move(checkpoint));
     return info.Env().Undefined();
   });

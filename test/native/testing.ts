@@ -38,6 +38,7 @@ export interface TestCheckpoint {
   readonly machineState: Uint8Array;
   readonly devices: readonly Uint8Array[];
   readonly console: Uint8Array;
+  readonly guestPaused: boolean;
 }
 
 /** Takes checkpoints in the place of a link, and keeps the image of guest memory that they make. */

@@ -233,8 +233,8 @@ export class DomainProtection {
   }
 
   /** Pauses the guest or lets it go on, so that protection knows. Errors: the engine's refusals. */
-  async steer(wanted: 'paused' | 'running'): Promise<void> {
-    await this.#current?.protection?.steer(wanted);
+  async steer(wanted: 'paused' | 'running', forReset = false): Promise<void> {
+    await this.#current?.protection?.steer(wanted, forReset);
   }
 
   /** The guest ended or is to: the standby is told, and whatever may still leave does. Fulfilled when protection is over. */

@@ -74,15 +74,18 @@ export class Domain {
     }
   }
 
-  /** Its end: `load` gives the waiting machine its state, and the guest runs here. Errors: those of `load`; the domain is taken down then. */
-  async takeOver(load: (run: MachineRun) => Promise<void>): Promise<void> {
+  /**
+   * Its end: `load` gives the waiting machine its state, and the guest runs here, unless it is to stay `paused`. Errors: those of
+   * `load`; the domain is taken down then.
+   */
+  async takeOver(load: (run: MachineRun) => Promise<void>, paused: boolean): Promise<void> {
     try {
       await load(this.#run);
     } catch (error) {
       this.#feed({ type: 'machine-failed', reason: messageOf(error) });
       throw error;
     }
-    await this.#input({ type: 'machine-ready' });
+    await this.#input({ type: 'machine-ready', paused });
   }
 
   /** The NICs of the machine that there is now. */
@@ -242,7 +245,7 @@ export class Domain {
         return this.#run.machine?.requestPowerOff();
       case 'reset':
         // No capture lets the guest go on before it stands at its first instruction.
-        if (this.#protection.knows) await this.#protection.steer('paused');
+        if (this.#protection.knows) await this.#protection.steer('paused', true);
         await this.#run.machine?.reset();
         this.#feed({ type: 'machine-ready' });
         return;

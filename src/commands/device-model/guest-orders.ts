@@ -27,9 +27,9 @@ export class GuestOrders {
   }
 
   /** Errors: those of the order. */
-  capture(epoch: bigint, resume: CaptureResume): Promise<CaptureResult> {
+  capture(epoch: bigint, resume: CaptureResume, guestPaused: boolean): Promise<CaptureResult> {
     return this.#run(async () => {
-      const result = await this.#capture.capture(epoch, resume);
+      const result = await this.#capture.capture(epoch, resume, guestPaused);
       this.#holding = result.wasRunning && !result.resumed && resume !== 'at-once';
       return result;
     });

@@ -47,6 +47,8 @@ export interface Takeover {
   readonly steal: boolean;
   /** How long the guest stood still, or ran in vain, until it is resumed here: to be given back to its clock. */
   readonly lostMs?: number;
+  /** It stays so: the clock loses what it stands still here, too. */
+  readonly guestPaused?: boolean;
 }
 
 /** One machine with its devices, from its start to its end. A domain that starts anew gets another. */
@@ -108,13 +110,14 @@ export class MachineRun {
    * take over is to be ended. Errors: `KEMARI_MACHINE_STATE`, `KEMARI_RING_STATE`, `KEMARI_DISK_GEOMETRY`, those of opening
    * disks and taps.
    */
-  async takeOver({ machineState, devices, console, steal, lostMs = 0 }: Takeover): Promise<void> {
+  async takeOver({ machineState, devices, console, steal, lostMs = 0, guestPaused = false }: Takeover): Promise<void> {
     assert(this.#machine !== undefined, 'a standby that has started takes over');
     this.#devices.restore(devices, console);
     const results = await Promise.allSettled([this.#machine.load(machineState), this.#devices.open(steal)]);
     for (const result of results) {
       if (result.status === 'rejected') throw result.reason;
     }
+    if (guestPaused) this.#clock?.stopped();
     this.#clock?.tookOver(lostMs);
   }
 

@@ -1,8 +1,9 @@
 import { performance } from 'node:perf_hooks';
 import { asKemariError, KemariError, messageOf } from '../../base/errors.js';
 import { stepPrimary } from '../../engine/primary.js';
+import { standbyKnowsPause } from '../../engine/primary-steps.js';
 import type { PrimaryEffect, PrimaryInput, PrimaryState } from '../../engine/primary-state.js';
-import type { Capture, CaptureResult, CaptureResume } from '../../native/capture.js';
+import type { Capture, CaptureResult } from '../../native/capture.js';
 import type { LinkSender, PrimaryWord, SenderEvent } from '../../native/link.js';
 import type { ProtectionOutcome, ProtectionParts } from './protection-parts.js';
 import { diskDrain } from './disk-drain.js';
@@ -13,6 +14,9 @@ import { GuestOrders } from './guest-orders.js';
 import { copyMemory } from './memory-copy.js';
 
 const US_PER_MS = 1000;
+
+/** How long an operator's pause waits until the standby knows of it. */
+const PAUSE_TOLD_TIMEOUT_MS = 5_000;
 const PAGE_BYTES = 4096;
 
 /**
@@ -114,10 +118,17 @@ export class Protection {
     if (refusal !== undefined) throw refusal;
   }
 
-  /** Pauses the guest or lets it go on; fulfilled once it was told. Errors: the engine's refusals. */
-  async steer(wanted: 'paused' | 'running'): Promise<void> {
-    this.input({ type: 'guest', wanted });
+  /**
+   * Pauses the guest or lets it go on; fulfilled once it was told. A pause that is not `forReset` holds at the standby, too:
+   * who answers there is waited for. Errors: the engine's refusals.
+   */
+  async steer(wanted: 'paused' | 'running', forReset = false): Promise<void> {
+    this.input({ type: 'guest', wanted, forReset });
     await this.#orders.idle();
+    if (wanted === 'running' || forReset) return;
+    const told = (state: PrimaryState): boolean => state.phase !== 'protected' || standbyKnowsPause(state.core);
+    if (told(await this.until(told, AbortSignal.timeout(PAUSE_TOLD_TIMEOUT_MS)))) return;
+    this.#say('warn', 'the guest is paused; the standby is too far behind to know of it yet');
   }
 
   /**
@@ -201,7 +212,7 @@ export class Protection {
     const { gate } = this.#parts;
     switch (effect.do) {
       case 'capture':
-        this.#takeEpoch(effect.epoch, effect.resume);
+        this.#takeEpoch(effect);
         return undefined;
       case 'release':
         gate.release(effect.throughSequence);
@@ -282,12 +293,12 @@ export class Protection {
     }
   }
 
-  #takeEpoch(epoch: bigint, resume: CaptureResume): void {
+  #takeEpoch({ epoch, resume, guestPaused }: PrimaryEffect & { do: 'capture' }): void {
     const startedAtMs = performance.now();
     this.#dirtyWatch.noteCapture(startedAtMs);
     this.#clock.ordered(epoch);
     this.#capturing = epoch;
-    this.#orders.capture(epoch, resume).then(
+    this.#orders.capture(epoch, resume, guestPaused).then(
       (result) => {
         this.#captured(result, startedAtMs);
       },

@@ -47,6 +47,8 @@ export class Standby {
   #timer: NodeJS.Timeout | undefined;
   #committedAtMs = performance.now();
   #settle: (outcome: 'running' | 'ended') => void = () => undefined;
+  /** The last committed epoch says that its operator paused the guest. */
+  #guestPaused = false;
   #decidedAtMs: number | undefined;
   #askedAtMs: number | undefined;
   #takeover: TakeoverInfo | undefined;
@@ -72,7 +74,9 @@ export class Standby {
         this.#options.logger.info({ event: 'connected' }, 'the primary is connected');
         return;
       case 'committed':
-        this.#committedAtMs = performance.now();
+        // A guest that its operator paused is as old as its pause.
+        if (!(this.#guestPaused && event.guestPaused)) this.#committedAtMs = performance.now();
+        this.#guestPaused = event.guestPaused;
         this.#input({ type: 'committed', epoch: event.epoch, writesPending: event.writesPending });
         return;
       case 'word':
@@ -147,6 +151,7 @@ export class Standby {
       failover: this.#options.engine.failover,
       known: knownOfPrimary(this.#state),
       epoch: 'epoch' in this.#state ? Number(this.#state.epoch) : 0,
+      guestPaused: this.#guestPaused,
       sinceMs: this.#startedAtMs,
       receivedBytes: stats?.receivedBytes ?? 0,
       pagesReceived: stats?.pagesReceived ?? 0,

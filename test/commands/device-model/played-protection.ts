@@ -39,8 +39,8 @@ export class PlayedCapture implements Capture {
     return Promise.resolve(0);
   }
 
-  capture(epoch: bigint, resume: CaptureResume): Promise<CaptureResult> {
-    this.told.push(`capture ${epoch} ${resume}`);
+  capture(epoch: bigint, resume: CaptureResume, guestPaused = false): Promise<CaptureResult> {
+    this.told.push(`capture ${epoch} ${resume}${guestPaused ? ' paused' : ''}`);
     this.#resume = resume;
     return new Promise((resolve, reject) => {
       this.#ends.push((end) => {

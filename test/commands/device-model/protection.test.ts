@@ -50,10 +50,40 @@ test('an order waits for the capture that is under way', async (t) => {
   await settled();
   t.deepEqual(played.told, ['capture 2 at-once']);
   played.capture.end(2n, 5n);
+  await played.until('capture 3 at-once paused');
+  played.capture.end(3n, 5n);
+  await settled();
+  played.link({ type: 'acked', epoch: 3n });
   await paused;
-  t.deepEqual(played.told, ['capture 2 at-once', 'pause']);
-  await played.protection.steer('running');
-  t.deepEqual(played.told, ['capture 2 at-once', 'pause', 'resume']);
+  t.deepEqual(played.told.slice(0, 3), ['capture 2 at-once', 'pause', 'capture 3 at-once paused']);
+  const goesOn = played.protection.steer('running');
+  await played.until('capture 4 at-once');
+  played.capture.end(4n, 5n);
+  await goesOn;
+  t.deepEqual(played.told.slice(3), ['release 5', 'resume', 'capture 4 at-once']);
+});
+
+test("an operator's pause has been carried out once the standby knows of it", async (t) => {
+  const played = await PlayedProtection.protected(t);
+  let done = false;
+  const paused = played.protection.steer('paused').then(() => (done = true));
+  await played.until('capture 2 at-once paused');
+  played.capture.end(2n, 0n);
+  await settled();
+  t.false(done);
+  played.link({ type: 'acked', epoch: 2n });
+  await paused;
+  t.deepEqual(played.told.slice(0, 2), ['pause', 'capture 2 at-once paused']);
+});
+
+test('a standby that does not answer does not keep a pause from being carried out', async (t) => {
+  const played = await PlayedProtection.protected(t);
+  const paused = played.protection.steer('paused');
+  await played.until('capture 2 at-once paused');
+  played.capture.end(2n, 0n);
+  played.link({ type: 'lost', code: 'KEMARI_LINK_LOST', text: 'reset' });
+  await paused;
+  t.is(played.protection.state.phase, 'silent');
 });
 
 test('a guest that a capture holds is let go before the hypervisor can pause it', async (t) => {
@@ -61,8 +91,11 @@ test('a guest that a capture holds is let go before the hypervisor can pause it'
   played.held(5n);
   played.capture.end(2n, 5n);
   await settled();
-  await played.protection.steer('paused');
+  const paused = played.protection.steer('paused');
+  await played.until('capture-resume');
   t.deepEqual(played.told, ['capture 2 after-ack', 'pause', 'capture-resume']);
+  played.link({ type: 'lost', code: 'KEMARI_LINK_LOST', text: 'reset' });
+  await paused;
 });
 
 test('unprotect opens the gate only after the standby forgot, and leaves no tracking', async (t) => {

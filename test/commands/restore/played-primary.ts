@@ -7,7 +7,7 @@ import type { ExecutionContext } from 'ava';
 import { waitUntil } from '../../../src/base/deadline.js';
 import { Ownership } from '../../../src/commands/ownership.js';
 import { hashBootFiles } from '../../../src/host/boot-hashes.js';
-import type { DomainInfo } from '../../../src/host/contract.js';
+import type { ControlReplies, ControlRequest, DomainInfo, EventVerb } from '../../../src/host/contract.js';
 import { request } from '../../../src/host/control-client.js';
 import { thisInstance } from '../../../src/host/host-id.js';
 import { makeKey, readKey } from '../../../src/host/key-file.js';
@@ -87,9 +87,14 @@ export class StandbyHost {
   }
 
   async info(): Promise<DomainInfo> {
+    return this.ask({ verb: 'info' });
+  }
+
+  /** Errors: what the domain's process refuses. */
+  async ask<R extends Exclude<ControlRequest, { verb: EventVerb }>>(order: R): Promise<ControlReplies[R['verb']]> {
     const domain = await this.domain();
     if (domain === undefined) throw new Error('there is no domain on the standby');
-    return request({ name: domain.name, controlSocket: domain.paths.controlSocket }, { verb: 'info' });
+    return request({ name: domain.name, controlSocket: domain.paths.controlSocket }, order);
   }
 
   log(name: string): string {
@@ -148,10 +153,10 @@ export class PlayedPrimary {
   }
 
   /** One epoch of the running guest, acknowledged. */
-  async epoch(epoch: bigint, resume: 'at-once' | 'never' = 'at-once'): Promise<void> {
+  async epoch(epoch: bigint, resume: 'at-once' | 'never' = 'at-once', guestPaused = false): Promise<void> {
     if (epoch === 1n) await this.#capture?.copyRound();
     this.subject.gate.close();
-    const result = await this.#capture?.capture(epoch, resume);
+    const result = await this.#capture?.capture(epoch, resume, guestPaused);
     await this.heard((event) => event.type === 'acked' && event.epoch === epoch);
     if (resume === 'at-once') this.subject.gate.release(result?.throughSequence ?? 0n);
   }

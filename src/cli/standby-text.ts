@@ -1,0 +1,11 @@
+import type { StandbyInfo } from '../commands/info.js';
+
+/** The part of `kemari info` that says how this host stands by for a domain of another one. */
+export function standbyFacts(info: StandbyInfo): (readonly [string, string])[] {
+  const { phase, primary, known, policy, failover, epoch, guestPaused, sinceMs } = info;
+  return [
+    ['stands by', `${phase}, since ${new Date(sinceMs).toISOString()}, ${failover} takeover`],
+    ['primary', `${primary}, ${known}, ${policy}`],
+    ['epoch', `${epoch}${guestPaused ? ', its operator has paused the guest' : ''}`],
+  ];
+}
