@@ -109,3 +109,21 @@ test.serial(
     t.is(lost!.device.stats().errors, 0);
   }),
 );
+
+test.serial(
+  'where an NBD server does not keep its connections coherent, a disk that stands by makes its own when it is opened',
+  onStand(async (t, stand) => {
+    const log = stand.file('nbdkit.log');
+    const server = ['--filter=log', '--filter=multi-conn', 'file', image(stand)];
+    const options = ['multi-conn-mode=disable', `logfile=${log}`];
+    const { uri } = await startNbdkitServer(stand, [...server, ...options]);
+    const count = (what: string): number => readFileSync(log, 'utf8').split(` ${what} `).length - 1;
+    const primary = stand.connectDisk({ target: { nbdUri: uri } }).device;
+    const standby = standbyDisk(stand, primary, { target: { nbdUri: uri } });
+    await until(() => count('Disconnect') === 1, 'what was connected ahead is let go');
+    await primary.close();
+    await standby.device.open({ steal: false });
+    t.is(count('Connect'), 3);
+    t.deepEqual(run(stand, standby).read(0, 512).data, pattern(DISK_BYTES, 5).subarray(0, 512));
+  }),
+);

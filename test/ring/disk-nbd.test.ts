@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readFileSync, readdirSync, rmSync } from 'node:fs';
+import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { pattern, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_T_OUT } from './disk-guest.js';
 import { startNbdkitServer } from './nbd.js';
@@ -27,6 +27,48 @@ test.serial(
     await until(() => events.some(({ text }) => text.includes('has its server back')), 'the return is told');
     t.is(guest.write(8, pattern(4096, 2)), VIRTIO_BLK_S_OK);
     t.deepEqual(guest.read(8, 4096).data, pattern(4096, 2));
+  }),
+);
+
+for (const filters of [['multi-conn'], ['fua', 'multi-conn']]) {
+  test.serial(
+    `where a flush need not reach what another connection wrote, a write that is answered is durable (${filters.join(', ')})`,
+    onStand(async (t, stand) => {
+      const path = stand.file('disk.img');
+      writeFileSync(path, Buffer.alloc(DISK_BYTES));
+      // What the server has not been told to keep goes with it.
+      const volatile = [
+        ...[...filters, 'cache'].map((filter) => `--filter=${filter}`),
+        'file',
+        path,
+        'cache=writeback',
+      ];
+      const server = await startNbdkitServer(stand, [...volatile, 'multi-conn-mode=disable']);
+      const { guest } = stand.openDisk({ target: { nbdUri: server.uri } });
+      t.is(guest.write(8, pattern(4096, 1)), VIRTIO_BLK_S_OK);
+      t.is(guest.write(16, pattern(4096, 2)), VIRTIO_BLK_S_OK);
+      t.is(guest.writeZeroes(16, 8), VIRTIO_BLK_S_OK);
+      server.process.kill('SIGKILL');
+      await server.exited;
+      await startNbdkitServer(stand, ['file', path], server.socket);
+      await until(() => guest.flush() === VIRTIO_BLK_S_OK, 'the new connection is flushed');
+      t.deepEqual(guest.read(8, 4096).data, pattern(4096, 1));
+      t.deepEqual(guest.read(16, 4096).data, Buffer.alloc(4096));
+    }),
+  );
+}
+
+test.serial(
+  'where a flush reaches what any connection wrote, writes do without it',
+  onStand(async (t, stand) => {
+    const log = stand.file('nbdkit.log');
+    const { uri } = await startNbdkitServer(stand, ['--filter=log', ...args(), `logfile=${log}`]);
+    const { guest } = stand.openDisk({ target: { nbdUri: uri } });
+    t.is(guest.write(0, pattern(4096, 1)), VIRTIO_BLK_S_OK);
+    t.is(guest.flush(), VIRTIO_BLK_S_OK);
+    const lines = readFileSync(log, 'utf8').split('\n');
+    t.true(lines.filter((line) => line.includes(' Write ')).every((line) => line.includes('fua=0')));
+    t.is(lines.filter((line) => line.includes(' Flush ')).length, 1);
   }),
 );
 

@@ -59,6 +59,8 @@ class AheadConnection {
     } catch (const Error&) {
       return;  // a server that takes one client, for example; the takeover tries again, and tells
     }
+    // Two connections at a time, and this one may show what was there when it was made: the takeover makes its own.
+    if (!backend->is_shareable()) return;
     const std::lock_guard lock(mutex_);
     if (!taken_) backend_ = std::move(backend);
   }

@@ -283,7 +283,7 @@ int64_t NbdBackend::call(BlockRequest& request) {
     return 1;  // libnbd forgets the command
   };
   callback.user_data = &request;
-  const uint32_t fua = request.write_through && connection_->can_fua() ? LIBNBD_CMD_FLAG_FUA : 0;
+  const uint32_t fua = must_be_durable(request) && connection_->can_fua() ? LIBNBD_CMD_FLAG_FUA : 0;
   const uint64_t offset = request.offset + request.done;
   uint8_t* data = request.bounce != nullptr ? request.bounce->data
                   : request.data.empty()    ? nullptr
@@ -304,6 +304,13 @@ int64_t NbdBackend::call(BlockRequest& request) {
   return -1;
 }
 
+// Whether it may not be answered before it is. The flush that the guest sends later goes out on another connection
+// where this one was lost or another host has taken over, and without CAN_MULTI_CONN need not reach what was written on
+// this.
+bool NbdBackend::must_be_durable(const BlockRequest& request) const noexcept {
+  return changes_storage(request) && geometry_.can_flush && (request.write_through || !connection_->can_multi_conn());
+}
+
 void NbdBackend::stepped(BlockRequest& request, int result) {
   // libnbd's own word for a command that has no answer: the connection ended. No server can say it.
   if (result != -ENOTCONN) request.is_unanswered = false;
@@ -320,9 +327,7 @@ void NbdBackend::stepped(BlockRequest& request, int result) {
       return queue_step(request);
     }
   }
-  const bool durable =
-      !request.write_through || connection_ == nullptr || connection_->can_fua() || !geometry_.can_flush;
-  if (!durable && changes_storage(request)) {
+  if (connection_ != nullptr && must_be_durable(request) && !connection_->can_fua()) {
     if (abandoned_) return finish(request, ECANCELED);
     // No FUA: a flush of its own makes the write durable; the request then ends as one.
     request.operation = BlockOperation::kFlush;

@@ -25,6 +25,9 @@ class NbdBackend final : public BlockBackend {
   // KEMARI_DISK_OPEN when the export is read-only and the disk is not.
   NbdBackend(std::string uri, bool read_only, bool discard);
 
+  // Whether it may be connected while another host's connection is in use.
+  bool is_shareable() const noexcept { return connection_->can_multi_conn(); }
+
   // Before it is attached: whether the connection, made some time ago, can be used. Blocks for kProbeTimeout at most.
   bool answers() { return connection_->answers(kProbeTimeout); }
   static constexpr std::chrono::milliseconds kProbeTimeout{100};
@@ -56,6 +59,7 @@ class NbdBackend final : public BlockBackend {
   void put_back(BlockRequest& request);
   void issue(BlockRequest& request);
   int64_t call(BlockRequest& request);
+  bool must_be_durable(const BlockRequest& request) const noexcept;
   void give_back_bounce(BlockRequest& request);
   void finish(BlockRequest& request, int error);
   void lose(const std::string& why);

@@ -106,6 +106,7 @@ void NbdConnection::measure(const std::string& uri) {
   geometry_.can_discard = !geometry_.read_only && ::nbd_can_trim(handle_) > 0;
   geometry_.can_write_zeroes = !geometry_.read_only && ::nbd_can_zero(handle_) > 0;
   can_fua_ = ::nbd_can_fua(handle_) > 0;
+  can_multi_conn_ = ::nbd_can_multi_conn(handle_) > 0;
   const uint64_t largest = maximum > 0 ? static_cast<uint64_t>(maximum) : kDefaultMaxRequestBytes;
   max_request_bytes_ =
       std::min(largest, kDefaultMaxRequestBytes) / geometry_.logical_block_bytes * geometry_.logical_block_bytes;

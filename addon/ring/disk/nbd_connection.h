@@ -28,6 +28,9 @@ class NbdConnection {
   const BlockGeometry& geometry() const noexcept { return geometry_; }
   uint64_t max_request_bytes() const noexcept { return max_request_bytes_; }
   bool can_fua() const noexcept { return can_fua_; }
+  // The server keeps its connections coherent: a flush on one reaches what was completed on any (the NBD protocol:
+  // NBD_FLAG_CAN_MULTI_CONN).
+  bool can_multi_conn() const noexcept { return can_multi_conn_; }
 
  private:
   void connect(const std::string& uri, std::chrono::milliseconds timeout, const std::function<bool()>& stopped);
@@ -36,6 +39,7 @@ class NbdConnection {
   BlockGeometry geometry_;
   uint64_t max_request_bytes_ = 0;
   bool can_fua_ = false;
+  bool can_multi_conn_ = false;
 };
 
 }  // namespace kemari
