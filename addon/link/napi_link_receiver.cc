@@ -55,19 +55,10 @@ uint64_t staging_option(const Napi::Object& options, uint64_t ram_bytes) {
   return static_cast<uint64_t>(integer_option(options, "stagingBytes", 1, kMaxSafeInteger));
 }
 
-// Whether a device's cut has requests pending that change what is on a disk: a flush or a read that lands late harms
-// nobody. What cannot be read is a reason for caution here, and for a refusal when it is restored.
+// Of one device of an epoch. What cannot be read is a reason for caution here, and for a refusal when it is restored.
 bool has_pending_writes(std::span<const uint8_t> cut) {
   try {
-    for (const CutQueue& queue : decode_ring_state(cut).queues) {
-      for (const CutRequest& request : queue.pending) {
-        if (request.kind == RequestKind::kDiskWrite || request.kind == RequestKind::kDiskDiscard ||
-            request.kind == RequestKind::kDiskWriteZeroes) {
-          return true;
-        }
-      }
-    }
-    return false;
+    return may_land_late(decode_ring_state(cut));
   } catch (const Error&) {
     return true;
   }

@@ -150,6 +150,8 @@ class RingDevice {
   // Everything in the device's hands, held or in flight, in any order. What was held is frozen already; the rest that
   // leaves is frozen here. Any thread, with the lock held.
   virtual std::vector<DeviceRequest> requests_to_cut() = 0;
+  // A disk's: RingState::unanswered_writes.
+  virtual uint32_t unanswered_to_cut() const { return 0; }
   // A NIC's: which addresses the guest uses. They travel with a checkpoint.
   virtual std::vector<uint32_t> addresses_to_cut() { return {}; }
   virtual void addresses_restored(std::vector<uint32_t>) {}

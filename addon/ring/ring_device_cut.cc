@@ -83,7 +83,13 @@ std::vector<uint8_t> RingDevice::cut() {
   std::vector<RequestTable> tables(queues_.size());
   for (const auto& queue : queues_) tables[queue->index].resize(queue->split.size());
   for (const DeviceRequest& request : requests) tables[request.queue][request.head] = &request;
-  RingState state{kind(), session_->features(), static_cast<uint32_t>(queues_.size()), {}, addresses_to_cut(), {}};
+  RingState state{.kind = kind(),
+                  .features = session_->features(),
+                  .queue_count = static_cast<uint32_t>(queues_.size()),
+                  .unanswered_writes = unanswered_to_cut(),
+                  .queues = {},
+                  .addresses = addresses_to_cut(),
+                  .answered = {}};
   for (const auto& queue : queues_) {
     if (queue->state == QueueState::kSuspended) {
       state.queues.push_back(cut_queue(memory_, *queue, tables[queue->index]));

@@ -1,5 +1,6 @@
 #include "ring/ring_state.h"
 
+#include <algorithm>
 #include <bit>
 #include <concepts>
 #include <cstring>
@@ -179,6 +180,7 @@ std::vector<uint8_t> encode_ring_state(const RingState& state) {
   out.put(state.features);
   out.put(state.queue_count);
   out.put(static_cast<uint32_t>(state.queues.size()));
+  out.put(state.unanswered_writes);
   for (const uint32_t address : state.addresses) out.put(address);
   for (const CutQueue& queue : state.queues) {
     out.put(queue.index);
@@ -224,6 +226,7 @@ RingState decode_ring_state(std::span<const uint8_t> bytes) {
   state.queue_count = in.take<uint32_t>();
   const auto placed = in.take<uint32_t>();
   if (placed > state.queue_count) refuse(std::to_string(placed) + " queues of " + std::to_string(state.queue_count));
+  state.unanswered_writes = in.take<uint32_t>();
   for (uint8_t i = 0; i < address_count; i++) state.addresses.push_back(in.take<uint32_t>());
   uint32_t next = 0;
   for (uint32_t i = 0; i < placed; i++) {
@@ -247,6 +250,15 @@ RingState decode_ring_state(std::span<const uint8_t> bytes) {
   }
   if (in.left() != 0) refuse(std::to_string(in.left()) + " bytes behind its end");
   return state;
+}
+
+bool may_land_late(const RingState& state) noexcept {
+  const auto changes_disk = [](const CutRequest& request) {
+    return request.kind == RequestKind::kDiskWrite || request.kind == RequestKind::kDiskDiscard ||
+           request.kind == RequestKind::kDiskWriteZeroes;
+  };
+  const auto has_change = [&](const CutQueue& queue) { return std::ranges::any_of(queue.pending, changes_disk); };
+  return state.unanswered_writes != 0 || std::ranges::any_of(state.queues, has_change);
 }
 
 }  // namespace kemari

@@ -2,7 +2,7 @@
 // little-endian; the layout is that of the writer and the reader in ring_state.cc:
 //
 //   device   magic u32 "KRNG", version u16, kind u8, address count u8, features u64, queue count u32, placed queue
-//   count u32,
+//            count u32, unanswered writes u32,
 //            then addresses of 4 octets each: the IPv4 addresses that the guest uses, of a NIC
 //   queue    index u32, size u16, last available index u16, used index u16, kept count u16, unread count u16,
 //            pending count u16
@@ -88,17 +88,24 @@ struct RingState {
   RingDeviceKind kind;
   uint64_t features = 0;  // that the driver accepted
   uint32_t queue_count = 0;
+  // Writes, discards and zeroings that failed without an answer of storage, as with a connection that was lost: pending
+  // no more, but they may land at any later time. Not carried on by whoever takes over.
+  uint32_t unanswered_writes = 0;
   std::vector<CutQueue> queues;
   std::vector<uint32_t> addresses;  // big-endian, at most 255
   std::vector<CutAnswered> answered;
 };
 
-inline constexpr uint16_t kRingStateVersion = 1;
+inline constexpr uint16_t kRingStateVersion = 2;
 
 std::vector<uint8_t> encode_ring_state(const RingState& state);
 
 // The bytes are a peer's. Throws KEMARI_RING_STATE unless they are what the layout says, to the last byte, with heads
 // inside their queue, each at most once, and lengths that a chain can have. `bytes` must outlive the result.
 RingState decode_ring_state(std::span<const uint8_t> bytes);
+
+// Whether storage may yet carry out something that changes what a disk holds: a flush or a read that lands late harms
+// nobody.
+bool may_land_late(const RingState& state) noexcept;
 
 }  // namespace kemari

@@ -6,7 +6,8 @@ import type { StandbyState } from './standby-state.js';
  * repeated them and written anew. The end of a process says nothing of them; only a fence that cuts its host off from storage
  * does. But what may be under way is known: a write is submitted only after this side has acknowledged an epoch that holds
  * it, and stays pending in each later one until storage has answered. So where the last epoch has no write pending, none is
- * under way. (This side may have an epoch that it has not acknowledged: it holds what was submitted before, or its answer.)
+ * under way. A write that failed because its connection was lost is pending no more and may land all the same: an epoch
+ * says of each disk how many of those there were. (This side may have an epoch that it has not acknowledged: it holds what was submitted before, or its answer.)
  */
 export function settled({ peer, writesPending }: StandbyState & { phase: 'silent' | 'fencing' }): boolean {
   return peer === 'dead' && !writesPending;

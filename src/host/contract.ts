@@ -173,7 +173,7 @@ export interface DiskInfo {
   readonly readBytes: number;
   readonly writtenBytes: number;
   readonly errors: number;
-  /** That storage had not answered when the disk was closed. */
+  /** That storage had not answered when the disk was closed, or its connection lost: they may land at any later time. */
   readonly unansweredWrites: number;
   readonly inFlight: number;
 }

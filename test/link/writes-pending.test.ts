@@ -7,9 +7,9 @@ const BYTES = { write: 512, flush: 0, discard: 16, zeroes: 16, read: 0 } as cons
 
 /** A disk's part of a checkpoint, as ring_state.h lays it out, with these requests pending. */
 function diskCut(...pending: readonly (keyof typeof KINDS)[]): Buffer {
-  const head = Buffer.alloc(24);
+  const head = Buffer.alloc(28);
   head.write('KRNG');
-  head.writeUInt16LE(1, 4);
+  head.writeUInt16LE(2, 4);
   head.writeUInt8(1, 6);
   head.writeUInt32LE(1, 16);
   head.writeUInt32LE(1, 20);
@@ -32,6 +32,12 @@ function diskCut(...pending: readonly (keyof typeof KINDS)[]): Buffer {
   return Buffer.concat([head, queue, ...requests, Buffer.alloc(4)]);
 }
 
+/** The same, of a disk that has lost a write with its connection. */
+function withLostWrite(cut: Buffer): Buffer {
+  cut.writeUInt32LE(1, 24);
+  return cut;
+}
+
 test('a standby is told whether an epoch holds writes that the primary may have with its storage', async (t) => {
   const stand = await Stand.of(t, { receiver: { deviceCount: 1 }, sender: { deviceCount: 1 } }).connected();
   const cases = [
@@ -40,6 +46,8 @@ test('a standby is told whether an epoch holds writes that the primary may have 
     [diskCut('read', 'write'), true],
     [diskCut('discard'), true],
     [diskCut('zeroes'), true],
+    [withLostWrite(diskCut()), true],
+    [withLostWrite(diskCut('read')), true],
     [diskCut(), false],
     [Buffer.from('what cannot be read'), true],
   ] as const;

@@ -12,12 +12,12 @@ const AT = {
   kind: 6,
   features: 8,
   queueCount: 16,
-  index: 24,
-  size: 28,
-  used: 32,
-  pendingCount: 38,
+  index: 28,
+  size: 32,
+  used: 36,
+  pendingCount: 42,
 } as const;
-const REQUEST = 40;
+const REQUEST = 44;
 const SEED = 20240229;
 
 interface Prepared {
@@ -62,7 +62,7 @@ test.serial(
     const { bytes } = cut;
     const wrong: [RegExp, (copy: Buffer) => void][] = [
       [/does not start like one/, (copy) => copy.writeUInt32LE(1, 0)],
-      [/version 2, expected 1/, (copy) => copy.writeUInt16LE(2, AT.version)],
+      [/version 1, expected 2/, (copy) => copy.writeUInt16LE(1, AT.version)],
       [/a device of kind 0/, (copy) => copy.writeUInt8(0, AT.kind)],
       [/another device: kind 2/, (copy) => copy.writeUInt8(2, AT.kind)],
       [/with 2 queues, expected/, (copy) => copy.writeUInt32LE(2, AT.queueCount)],

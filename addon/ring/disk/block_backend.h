@@ -69,8 +69,8 @@ class BlockClient {
   virtual bool may_leave() const noexcept = 0;
   // Something about the storage as a whole that people should know (a lost or regained server).
   virtual void storage_event(const std::string& text) = 0;
-  // The storage is let go with so many requests unanswered that change what it holds: they may land at any later time.
-  virtual void left_unanswered(uint32_t writes) = 0;
+  // A request that changes what the storage holds ends without an answer: it may land at any later time.
+  virtual void left_unanswered() = 0;
 
  protected:
   ~BlockClient() = default;

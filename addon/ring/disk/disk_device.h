@@ -27,9 +27,11 @@ struct DiskCounters {
   std::atomic<uint64_t> discards{0};  // and zeroings
   std::atomic<uint64_t> read_bytes{0};
   std::atomic<uint64_t> written_bytes{0};
-  std::atomic<uint64_t> errors{0};             // answers other than VIRTIO_BLK_S_OK
-  std::atomic<uint64_t> in_flight{0};          // taken and not answered, held ones included
-  std::atomic<uint64_t> unanswered_writes{0};  // what the storage had not answered when it was let go
+  std::atomic<uint64_t> errors{0};     // answers other than VIRTIO_BLK_S_OK
+  std::atomic<uint64_t> in_flight{0};  // taken and not answered, held ones included
+  // What storage had not answered when the disk was closed or the connection was lost, and may do at any later time:
+  // nothing that could be asked afterwards tells that it will not.
+  std::atomic<uint64_t> unanswered_writes{0};
 };
 
 class DiskDevice final : public RingDevice, private BlockClient {
@@ -71,6 +73,7 @@ class DiskDevice final : public RingDevice, private BlockClient {
   void abandon_held(uint32_t index) override;
   void lane_released() override;
   RingDeviceKind kind() const override { return RingDeviceKind::kDisk; }
+  uint32_t unanswered_to_cut() const override;
   std::vector<DeviceRequest> requests_to_cut() override;
   void submit_again(uint32_t index, const CutRequest& request, const std::vector<Segment>& writable) override;
 
@@ -94,7 +97,7 @@ class DiskDevice final : public RingDevice, private BlockClient {
   void finished(BlockRequest& block, int error) override;
   bool may_leave() const noexcept override { return lane().may_submit(); }
   void storage_event(const std::string& text) override;
-  void left_unanswered(uint32_t writes) override;
+  void left_unanswered() override;
   void report(const DiskRequest& request, int error);
   bool may_report();
   void respond(DiskRequest& request, uint8_t status, uint32_t written);

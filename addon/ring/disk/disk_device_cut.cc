@@ -1,4 +1,6 @@
 // What a disk adds to a cut, and how its requests go on where the guest does.
+#include <algorithm>
+
 #include "ring/disk/disk_device.h"
 
 namespace kemari {
@@ -19,6 +21,10 @@ std::vector<DeviceRequest> DiskDevice::requests_to_cut() {
                         .bytes = {request->frozen.get(), request->frozen_bytes}});
   }
   return requests;
+}
+
+uint32_t DiskDevice::unanswered_to_cut() const {
+  return static_cast<uint32_t>(std::min<uint64_t>(counters_.unanswered_writes, UINT32_MAX));
 }
 
 void DiskDevice::submit_again(uint32_t index, const CutRequest& cut, const std::vector<Segment>& writable) {

@@ -36,8 +36,8 @@ void DiskDevice::storage_event(const std::string& text) {
   if (may_report()) emit({DeviceEvent::Type::kIoError, "KEMARI_DISK_IO", name() + ": " + text});
 }
 
-void DiskDevice::left_unanswered(uint32_t writes) {
-  counters_.unanswered_writes += writes;
+void DiskDevice::left_unanswered() {
+  counters_.unanswered_writes += 1;
 }
 
 }  // namespace kemari

@@ -354,7 +354,7 @@ void NbdBackend::finish(BlockRequest& request, int error) {
   *place = in_flight_.back();
   in_flight_.pop_back();
   give_back_bounce(request);
-  if (std::exchange(request.is_unanswered, false) && changes_storage(request)) client_->left_unanswered(1);
+  if (std::exchange(request.is_unanswered, false) && changes_storage(request)) client_->left_unanswered();
   client_->finished(request, error);
 }
 
