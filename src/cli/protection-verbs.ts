@@ -4,6 +4,7 @@ import type { ProtectionEvent } from '../commands/info.js';
 import { migrate } from '../commands/migrate.js';
 import { resumeUnprotected } from '../commands/resume.js';
 import { switchover } from '../commands/switchover.js';
+import { chromeTrace, trace } from '../commands/trace.js';
 import { unprotect } from '../commands/unprotect.js';
 import {
   MAX_AGE_MS,
@@ -61,6 +62,18 @@ export function addProtection(program: Program, interrupt: Interrupt): Program {
       async ({ root, json, domain }) => {
         const done = await switchover(resolveRoot(root), domain);
         printResult(json, done, told('Handed over', done));
+      },
+    )
+    .command(
+      'trace <domain>',
+      'Print where the time of the last epochs went, for Perfetto (ui.perfetto.dev) or chrome://tracing',
+      (yargs) =>
+        yargs
+          .positional('domain', DOMAIN)
+          .example('$0 trace web > web.json', 'The last 1500 epochs, as Chrome trace events'),
+      async ({ root, domain, json }) => {
+        const epochs = await trace(resolveRoot(root), domain);
+        process.stdout.write(`${JSON.stringify(json ? epochs : chromeTrace(domain, epochs))}\n`);
       },
     )
     .command(

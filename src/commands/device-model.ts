@@ -176,6 +176,7 @@ export function controlHandlers(domain: Domain): ControlHandlers {
     unprotect: () => domain.steerProtection('unprotect'),
     switchover: () => domain.steerProtection('switchover'),
     'resume-unprotected': () => domain.steerProtection('resume-unprotected'),
+    trace: () => domain.epochs(),
     'bench-stop-cont': ({ count }) => domain.timeStopCont(count),
   };
 }

@@ -1,5 +1,6 @@
 import type { DomainConfig } from '../model/domain-config.js';
 import type { DomainState } from '../model/domain-state.js';
+import type { EpochRecord } from './epoch-record.js';
 import type { StandbyInfo, TakeoverInfo } from './standby-info.js';
 import type { ProtectionOptions } from '../model/protection.js';
 
@@ -31,6 +32,8 @@ export type ControlRequest =
   | { readonly verb: 'switchover' }
   /** The operator answers for it that the standby does not run the guest. */
   | { readonly verb: 'resume-unprotected' }
+  /** The last epochs, for whoever wants to see where their time went. */
+  | { readonly verb: 'trace' }
   /** A diagnostic of test/bench: `count` round trips of stop and cont on a running guest, in microseconds each. */
   | { readonly verb: 'bench-stop-cont'; readonly count: number };
 
@@ -48,6 +51,7 @@ export interface ControlReplies {
   readonly unprotect: null;
   readonly switchover: null;
   readonly 'resume-unprotected': null;
+  readonly trace: readonly EpochRecord[];
   readonly 'bench-stop-cont': readonly number[];
 }
 

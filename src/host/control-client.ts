@@ -18,6 +18,7 @@ export const REPLY_TIMEOUT_MS: Readonly<Record<Exclude<ControlRequest['verb'], E
   unprotect: 30_000,
   switchover: 30_000,
   'resume-unprotected': 10_000,
+  trace: 10_000,
   'bench-stop-cont': 120_000,
 };
 

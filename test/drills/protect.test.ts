@@ -2,6 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { waitUntil } from '../../src/base/deadline.js';
 import { MAX_UNACKED_BYTES } from '../../src/engine/policy.js';
 import type { ProtectionInfo } from '../../src/host/contract.js';
+import type { EpochRecord } from '../../src/host/epoch-record.js';
 import { HOST_NAMES, otherHost, type HostName } from '../../src/stage/names.js';
 import { GUEST_MAC, GUEST_NAME, StagedGuest } from '../../src/stage/staged-guest.js';
 import { HOST_ADDRESSES } from '../../src/stage/topology.js';
@@ -75,6 +76,7 @@ for (const policy of [['--kemari'], ['--kemari', '--strict'], ['--remus', '--int
           async () => Number((await protection(host))!.ackedEpoch) > Number(first.epoch) + 5,
         );
         await guest.run('dd if=/dev/urandom of=/root/written bs=16k count=40 oflag=direct conv=fsync');
+        await checkTrace(t, host);
         await guest.kemari(host, 'unprotect', GUEST_NAME);
         t.is(await protection(host), undefined);
       });
@@ -83,6 +85,18 @@ for (const policy of [['--kemari'], ['--kemari', '--strict'], ['--remus', '--int
       await until(t, 'the standby forgets the domain', async () => (await domains(otherHost(host))).length === 0);
     },
   );
+}
+
+/** What kemari says of its epochs can have been so. */
+async function checkTrace(t: ExecutionContext, host: HostName): Promise<void> {
+  const epochs = JSON.parse(await guest.kemari(host, 'trace', '--json', GUEST_NAME)) as EpochRecord[];
+  t.true(epochs.length > 5);
+  for (const { epoch, heldAtMs, orderedAtMs, capturedAtMs, ackedAtMs, timings, pauseUs } of epochs) {
+    const times = [heldAtMs ?? orderedAtMs, orderedAtMs, capturedAtMs, ackedAtMs];
+    t.deepEqual(times.toSorted((a, b) => a - b), times, `epoch ${epoch}`); // prettier-ignore
+    t.true(timings.stopUs > 0 && timings.scanUs > 0 && timings.serializeUs > 0, `epoch ${epoch}`);
+    t.true(pauseUs >= timings.stopUs + timings.serializeUs, `epoch ${epoch}`);
+  }
 }
 
 async function domains(host: HostName): Promise<unknown[]> {

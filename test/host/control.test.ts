@@ -26,6 +26,7 @@ const quiet: ControlHandlers = {
   unprotect: () => null,
   switchover: () => null,
   'resume-unprotected': () => null,
+  trace: () => [],
   'bench-stop-cont': () => [],
 };
 

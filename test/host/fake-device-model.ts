@@ -91,6 +91,7 @@ const handlers: ControlHandlers = {
   },
   takeover: () => null,
   disarm: () => null,
+  trace: () => [],
   'bench-stop-cont': () => [],
 };
 

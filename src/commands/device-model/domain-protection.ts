@@ -10,6 +10,7 @@ import type { LinkSender, SenderEvent } from '../../native/link.js';
 import { leave } from './leave.js';
 import type { MachineRun } from './machine-run.js';
 import type { CopyProgress } from './memory-copy.js';
+import type { EpochRecord } from '../../host/epoch-record.js';
 import { Protection } from './protection.js';
 import type { ProtectionOutcome } from './protection-parts.js';
 import { protectionInfo } from './protection-info.js';
@@ -90,6 +91,13 @@ export class DomainProtection {
   info(): ProtectionInfo | undefined {
     const current = this.#current;
     return current === undefined ? undefined : protectionInfo(current, performance.now());
+  }
+
+  /** The last epochs that were released. Errors: `KEMARI_NOT_PROTECTED`. */
+  epochs(): readonly EpochRecord[] {
+    const protection = this.#current?.protection;
+    if (protection === undefined) throw notProtected('trace');
+    return protection.trace.read();
   }
 
   /** Calls `watcher` with what happens from now on; returns how to end that. */

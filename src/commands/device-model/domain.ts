@@ -13,6 +13,7 @@ import {
   type RequestVerb,
 } from '../../engine/lifecycle.js';
 import type { DomainInfo, ProtectionEnd, ProtectionEvent, ProtectionRequest } from '../../host/contract.js';
+import type { EpochRecord } from '../../host/epoch-record.js';
 import { DomainProtection } from './domain-protection.js';
 import type { DomainOptions } from './domain-options.js';
 import { LEAVE_TIMEOUT_MS } from './leave.js';
@@ -138,6 +139,11 @@ export class Domain {
     else if (verb === 'switchover') await this.#protection.switchover();
     else await this.#protection.resumeUnprotected();
     return null;
+  }
+
+  /** The last epochs of its protection. Errors: `KEMARI_NOT_PROTECTED`. */
+  epochs(): readonly EpochRecord[] {
+    return this.#protection.epochs();
   }
 
   /** Calls `watcher` with what becomes of the protection; returns how to end that. */

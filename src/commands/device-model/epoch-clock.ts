@@ -1,4 +1,7 @@
 import { performance } from 'node:perf_hooks';
+import type { EpochRecord } from '../../host/epoch-record.js';
+import type { CaptureResult } from '../../native/capture.js';
+import type { EpochTrace } from './epoch-trace.js';
 import type { EpochWindow } from './epoch-window.js';
 
 const US_PER_MS = 1000;
@@ -9,18 +12,27 @@ interface Moment {
   readonly scriptMs: number;
 }
 
+interface Captured {
+  readonly beganAtMs: number;
+  readonly endedAtMs: number;
+  readonly bytes: number;
+  readonly result: CaptureResult;
+}
+
 /** Times an epoch on its way: from the first thing that was held to the ack that lets it out, and what script took of it. */
 export class EpochClock {
   readonly #window: EpochWindow;
+  readonly #trace: EpochTrace;
   /** The oldest thing that is held and not in any epoch yet. */
   #held: Moment | undefined;
   readonly #heldOf = new Map<bigint, Moment>();
-  /** When the capture of what is not acknowledged began. */
-  readonly #capturedAtMs = new Map<bigint, number>();
+  /** What is not acknowledged. */
+  readonly #captured = new Map<bigint, Captured>();
   #scriptMs = 0;
 
-  constructor(window: EpochWindow) {
+  constructor(window: EpochWindow, trace: EpochTrace) {
     this.#window = window;
+    this.#trace = trace;
   }
 
   /** JavaScript ran since then. */
@@ -37,19 +49,21 @@ export class EpochClock {
     this.#held = undefined;
   }
 
-  captured(epoch: bigint, beganAtMs: number): void {
-    this.#capturedAtMs.set(epoch, beganAtMs);
+  /** `bytes`: of the checkpoint, before encoding. */
+  captured(result: CaptureResult, bytes: number, beganAtMs: number): void {
+    this.#captured.set(result.epoch, { beganAtMs, endedAtMs: performance.now(), bytes, result });
   }
 
   /** This epoch and all before it are safe. */
   acked(acked: bigint): void {
     const nowMs = performance.now();
-    for (const epoch of this.#capturedAtMs.keys()) {
+    for (const [epoch, captured] of this.#captured) {
       if (epoch > acked) break;
-      this.#capturedAtMs.delete(epoch);
+      this.#captured.delete(epoch);
       const held = this.#heldOf.get(epoch);
-      if (held === undefined) continue;
       this.#heldOf.delete(epoch);
+      this.#trace.add(recordOf(captured, held?.atMs, nowMs));
+      if (held === undefined) continue;
       const scriptUs = (this.#scriptMs - held.scriptMs) * US_PER_MS;
       this.#window.addRelease(nowMs, (nowMs - held.atMs) * US_PER_MS, scriptUs);
     }
@@ -57,7 +71,24 @@ export class EpochClock {
 
   /** Age of the oldest epoch that is not acknowledged; 0 without any. */
   lagMs(nowMs: number): number {
-    const [oldest] = this.#capturedAtMs.values();
-    return oldest === undefined ? 0 : nowMs - oldest;
+    const [oldest] = this.#captured.values();
+    return oldest === undefined ? 0 : nowMs - oldest.beganAtMs;
   }
+}
+
+function recordOf(captured: Captured, heldAtMs: number | undefined, ackedAtMs: number): EpochRecord {
+  const { beganAtMs, endedAtMs, bytes, result } = captured;
+  const { timings, pauseUs, busyShare, dirtyPages } = result;
+  return {
+    ...{ epoch: result.epoch.toString(), timings, pauseUs, busyShare, dirtyPages, bytes },
+    heldAtMs: heldAtMs === undefined ? undefined : toUnix(heldAtMs),
+    orderedAtMs: toUnix(beganAtMs),
+    capturedAtMs: toUnix(endedAtMs),
+    ackedAtMs: toUnix(ackedAtMs),
+  };
+}
+
+/** To the microsecond. */
+function toUnix(atMs: number): number {
+  return Math.round((performance.timeOrigin + atMs) * US_PER_MS) / US_PER_MS;
 }

@@ -9,6 +9,7 @@ import type { ProtectionOutcome, ProtectionParts } from './protection-parts.js';
 import { diskDrain } from './disk-drain.js';
 import { DirtyWatch } from './dirty-watch.js';
 import { EpochClock } from './epoch-clock.js';
+import { EpochTrace } from './epoch-trace.js';
 import { EpochWindow } from './epoch-window.js';
 import { GuestOrders } from './guest-orders.js';
 import { copyMemory } from './memory-copy.js';
@@ -27,6 +28,7 @@ export class Protection {
   /** Fulfilled when nothing of it is left: no tracking, no link, and the guest runs, is another's or is gone. */
   readonly ended: Promise<ProtectionOutcome>;
   readonly window = new EpochWindow(performance.now());
+  readonly trace = new EpochTrace();
   readonly #parts: ProtectionParts;
   readonly #link: LinkSender;
   readonly #capture: Capture;
@@ -47,7 +49,7 @@ export class Protection {
   #endWith: (outcome: ProtectionOutcome) => void = () => undefined;
   #connected: { resolve: () => void; reject: (error: KemariError) => void } | undefined;
   readonly #stateWaiters = new Set<() => void>();
-  readonly #clock = new EpochClock(this.window);
+  readonly #clock = new EpochClock(this.window, this.trace);
   #capturing: bigint | undefined;
   #earlyAck: bigint | undefined;
 
@@ -313,7 +315,7 @@ export class Protection {
     const bytes = dirtyPages * PAGE_BYTES + result.stateBytes;
     // A guest that is held stands longer: its pause is known when it is let go.
     if (!this.#orders.holding) this.#lostGuestUs += pauseUs;
-    this.#clock.captured(epoch, startedAtMs);
+    this.#clock.captured(result, bytes, startedAtMs);
     this.#capturing = undefined;
     this.#feed({ type: 'captured', epoch, throughSequence, pauseUs, busyShare, dirtyPages, bytes });
     this.window.addEpoch({ atMs: performance.now(), pauseUs, dirtyPages, bytes });

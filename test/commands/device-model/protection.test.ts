@@ -207,6 +207,10 @@ test('held-to-released time and pauses are counted', async (t) => {
   t.true(counters.releaseUs.p50 > 0);
   t.true(counters.scriptShare > 0 && counters.scriptShare <= 1);
   t.is(played.protection.lostGuestMs, 2);
+  const last = played.protection.trace.read().at(-1)!;
+  t.is(last.epoch, '2');
+  t.true(last.heldAtMs! <= last.orderedAtMs && last.orderedAtMs <= last.capturedAtMs);
+  t.true(last.capturedAtMs <= last.ackedAtMs);
 });
 
 test('an ack that is faster than the capture is not lost, and releases nothing before the cut is known', async (t) => {
