@@ -44,7 +44,12 @@ function spansOf(record: EpochRecord, originMs: number): TraceEvent[] {
   const sentUs = Math.min(resumingUs, toUs(capturedAtMs));
   return [
     ...(heldAtMs === undefined ? [] : [span('output', 'held', toUs(heldAtMs), toUs(ackedAtMs) - toUs(heldAtMs))]),
-    span('guest', 'stands still', toldUs, pauseUs, { dirtyPages, bytes, busyShare }),
+    // Where it is held its pause ends with the ack.
+    span('guest', 'stands still', toldUs, timings.resumeUs > 0 ? pauseUs : toUs(ackedAtMs) - toldUs, {
+      dirtyPages,
+      bytes,
+      busyShare,
+    }),
     span('capture', 'trigger', toUs(orderedAtMs), timings.triggerUs),
     span('capture', 'stop', toldUs, timings.stopUs),
     span('capture', 'scan', stoppedUs, timings.scanUs, { dirtyPages }),

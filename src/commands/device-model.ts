@@ -149,7 +149,7 @@ export async function openHouse(
 }
 
 async function watched(domain: Domain, watcher: Watcher, run: () => Promise<ProtectionEnd>): Promise<ProtectionEnd> {
-  const unwatch = domain.watchProtection((event) => {
+  const unwatch = domain.protection.watch((event) => {
     watcher.emit(event);
   });
   watcher.signal.addEventListener('abort', unwatch);
@@ -176,7 +176,7 @@ export function controlHandlers(domain: Domain): ControlHandlers {
     unprotect: () => domain.steerProtection('unprotect'),
     switchover: () => domain.steerProtection('switchover'),
     'resume-unprotected': () => domain.steerProtection('resume-unprotected'),
-    trace: () => domain.epochs(),
+    trace: () => domain.protection.epochs(),
     'bench-stop-cont': ({ count }) => domain.timeStopCont(count),
   };
 }

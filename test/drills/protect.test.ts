@@ -95,7 +95,7 @@ async function checkTrace(t: ExecutionContext, host: HostName): Promise<void> {
     const times = [heldAtMs ?? orderedAtMs, orderedAtMs, capturedAtMs, ackedAtMs];
     t.deepEqual(times.toSorted((a, b) => a - b), times, `epoch ${epoch}`); // prettier-ignore
     t.true(timings.stopUs > 0 && timings.scanUs > 0 && timings.serializeUs > 0, `epoch ${epoch}`);
-    t.true(pauseUs >= timings.stopUs + timings.serializeUs, `epoch ${epoch}`);
+    t.true(pauseUs + 1 >= timings.stopUs + timings.serializeUs, `epoch ${epoch}`);
   }
 }
 

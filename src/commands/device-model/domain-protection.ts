@@ -97,7 +97,7 @@ export class DomainProtection {
   epochs(): readonly EpochRecord[] {
     const protection = this.#current?.protection;
     if (protection === undefined) throw notProtected('trace');
-    return protection.trace.read();
+    return protection.epochs.trace.read();
   }
 
   /** Calls `watcher` with what happens from now on; returns how to end that. */

@@ -12,8 +12,7 @@ import {
   type LifecycleInput,
   type RequestVerb,
 } from '../../engine/lifecycle.js';
-import type { DomainInfo, ProtectionEnd, ProtectionEvent, ProtectionRequest } from '../../host/contract.js';
-import type { EpochRecord } from '../../host/epoch-record.js';
+import type { DomainInfo, ProtectionEnd, ProtectionRequest } from '../../host/contract.js';
 import { DomainProtection } from './domain-protection.js';
 import type { DomainOptions } from './domain-options.js';
 import { LEAVE_TIMEOUT_MS } from './leave.js';
@@ -141,14 +140,9 @@ export class Domain {
     return null;
   }
 
-  /** The last epochs of its protection. Errors: `KEMARI_NOT_PROTECTED`. */
-  epochs(): readonly EpochRecord[] {
-    return this.#protection.epochs();
-  }
-
-  /** Calls `watcher` with what becomes of the protection; returns how to end that. */
-  watchProtection(watcher: (event: ProtectionEvent) => void): () => void {
-    return this.#protection.watch(watcher);
+  /** For those who only look. */
+  get protection(): Pick<DomainProtection, 'epochs' | 'watch'> {
+    return this.#protection;
   }
 
   /** Fulfilled when the protection that stands now has ended. Errors: `KEMARI_NOT_PROTECTED`. */

@@ -3,22 +3,17 @@ import { asKemariError, KemariError, messageOf } from '../../base/errors.js';
 import { stepPrimary } from '../../engine/primary.js';
 import { standbyKnowsPause } from '../../engine/primary-steps.js';
 import type { PrimaryEffect, PrimaryInput, PrimaryState } from '../../engine/primary-state.js';
-import type { Capture, CaptureResult } from '../../native/capture.js';
+import type { Capture } from '../../native/capture.js';
 import type { LinkSender, PrimaryWord, SenderEvent } from '../../native/link.js';
 import type { ProtectionOutcome, ProtectionParts } from './protection-parts.js';
 import { diskDrain } from './disk-drain.js';
 import { DirtyWatch } from './dirty-watch.js';
-import { EpochClock } from './epoch-clock.js';
-import { EpochTrace } from './epoch-trace.js';
-import { EpochWindow } from './epoch-window.js';
+import { Epochs } from './epochs.js';
 import { GuestOrders } from './guest-orders.js';
 import { copyMemory } from './memory-copy.js';
 
-const US_PER_MS = 1000;
-
 /** How long an operator's pause waits until the standby knows of it. */
 const PAUSE_TOLD_TIMEOUT_MS = 5_000;
-const PAGE_BYTES = 4096;
 
 /**
  * One protection of one machine, from the connected link to its end: the engine decides (stepPrimary), this carries out, in
@@ -27,8 +22,7 @@ const PAGE_BYTES = 4096;
 export class Protection {
   /** Fulfilled when nothing of it is left: no tracking, no link, and the guest runs, is another's or is gone. */
   readonly ended: Promise<ProtectionOutcome>;
-  readonly window = new EpochWindow(performance.now());
-  readonly trace = new EpochTrace();
+  readonly epochs: Epochs;
   readonly #parts: ProtectionParts;
   readonly #link: LinkSender;
   readonly #capture: Capture;
@@ -45,13 +39,9 @@ export class Protection {
   #machineDied = false;
   /** Last words and the link's end, in order. */
   #farewell: Promise<void> = Promise.resolve();
-  #lostGuestUs = 0;
   #endWith: (outcome: ProtectionOutcome) => void = () => undefined;
   #connected: { resolve: () => void; reject: (error: KemariError) => void } | undefined;
   readonly #stateWaiters = new Set<() => void>();
-  readonly #clock = new EpochClock(this.window, this.trace);
-  #capturing: bigint | undefined;
-  #earlyAck: bigint | undefined;
 
   constructor(parts: ProtectionParts) {
     this.#parts = parts;
@@ -60,6 +50,13 @@ export class Protection {
     });
     this.#capture = parts.openCapture(this.#link);
     this.#orders = new GuestOrders(this.#capture, parts.machine);
+    this.epochs = new Epochs(
+      this.#orders,
+      (input) => this.#feed(input),
+      (error) => {
+        this.#captureFailed(error);
+      },
+    );
     this.#dirtyWatch = new DirtyWatch(this.#orders, () => {
       this.#feed({ type: 'dirty-limit' });
     });
@@ -100,18 +97,9 @@ export class Protection {
     return this.#link;
   }
 
-  get lostGuestMs(): number {
-    return this.#lostGuestUs / US_PER_MS;
-  }
-
   /** A capture keeps the guest, and with it the hypervisor, from going on. */
   get standing(): boolean {
     return this.#orders.holding;
-  }
-
-  /** Age of the oldest epoch that is not acknowledged. */
-  lagMs(nowMs: number): number {
-    return this.#clock.lagMs(nowMs);
   }
 
   /** Errors: the engine's refusals. */
@@ -165,7 +153,7 @@ export class Protection {
         this.#connected?.resolve();
         return;
       case 'acked':
-        this.#acked(event.epoch);
+        this.epochs.acked(event.epoch);
         return;
       case 'word':
         if (event.text !== '') this.#say('info', `the standby: ${event.text}`);
@@ -185,13 +173,13 @@ export class Protection {
   /** Lets the engine decide and carries it out. Returns the refusal, if that is what it decided. */
   #feed(input: PrimaryInput): KemariError | undefined {
     const startedAtMs = performance.now();
-    if (input.type === 'held') this.#clock.held(startedAtMs);
+    if (input.type === 'held') this.epochs.clock.held(startedAtMs);
     const before = this.#state;
     const { state, effects } = stepPrimary(before, input, startedAtMs);
     this.#state = state;
     let refusal: KemariError | undefined;
     for (const effect of effects) refusal = this.#carryOut(effect) ?? refusal;
-    this.#clock.addScript(startedAtMs);
+    this.epochs.clock.addScript(startedAtMs);
     if (state.phase !== before.phase) this.#phaseChanged(before, state);
     else if (ackedEpoch(before) === 0n && ackedEpoch(state) > 0n) this.#parts.onState(state);
     if (state !== before && this.#stateWaiters.size > 0) this.#wake();
@@ -214,7 +202,8 @@ export class Protection {
     const { gate } = this.#parts;
     switch (effect.do) {
       case 'capture':
-        this.#takeEpoch(effect);
+        this.#dirtyWatch.noteCapture(performance.now());
+        this.epochs.take(effect);
         return undefined;
       case 'release':
         gate.release(effect.throughSequence);
@@ -223,9 +212,7 @@ export class Protection {
         this.#setTimer(effect.atMs);
         return undefined;
       case 'resume-guest':
-        this.#orders.resume().then((pauseUs) => {
-          this.#lostGuestUs += pauseUs ?? 0;
-        }, this.#orderFailed);
+        this.epochs.resume().catch(this.#orderFailed);
         return undefined;
       case 'pause-guest':
         this.#orders.pause().catch(this.#orderFailed);
@@ -295,38 +282,8 @@ export class Protection {
     }
   }
 
-  #takeEpoch({ epoch, resume, guestPaused }: PrimaryEffect & { do: 'capture' }): void {
-    const startedAtMs = performance.now();
-    this.#dirtyWatch.noteCapture(startedAtMs);
-    this.#clock.ordered(epoch);
-    this.#capturing = epoch;
-    this.#orders.capture(epoch, resume, guestPaused).then(
-      (result) => {
-        this.#captured(result, startedAtMs);
-      },
-      (error: unknown) => {
-        this.#captureFailed(error);
-      },
-    );
-  }
-
-  #captured(result: CaptureResult, startedAtMs: number): void {
-    const { epoch, throughSequence, pauseUs, busyShare, dirtyPages } = result;
-    const bytes = dirtyPages * PAGE_BYTES + result.stateBytes;
-    // A guest that is held stands longer: its pause is known when it is let go.
-    if (!this.#orders.holding) this.#lostGuestUs += pauseUs;
-    this.#clock.captured(result, bytes, startedAtMs);
-    this.#capturing = undefined;
-    this.#feed({ type: 'captured', epoch, throughSequence, pauseUs, busyShare, dirtyPages, bytes });
-    this.window.addEpoch({ atMs: performance.now(), pauseUs, dirtyPages, bytes });
-    const early = this.#earlyAck;
-    this.#earlyAck = undefined;
-    if (early !== undefined) this.#acked(early);
-  }
-
   /** A capture that fails because the machine died is the machine's death: the standby is to take over, not to forget. */
   #captureFailed(error: unknown): void {
-    this.#capturing = undefined;
     const gone = asKemariError(error).code === 'KEMARI_CAPTURE_GONE' || !this.#parts.machineRuns();
     const reason = messageOf(error);
     this.#feed({ type: gone ? 'machine-died' : 'capture-failed', reason });
@@ -335,16 +292,6 @@ export class Protection {
   readonly #orderFailed = (error: unknown): void => {
     this.#feed({ type: 'machine-died', reason: `the machine does not do as it is told: ${messageOf(error)}` });
   };
-
-  /** The standby may have a whole epoch before the guest runs again here: its ack means something once its cut is known. */
-  #acked(epoch: bigint): void {
-    if (epoch === this.#capturing) {
-      this.#earlyAck = epoch;
-      return;
-    }
-    this.#feed({ type: 'acked', epoch });
-    this.#clock.acked(epoch);
-  }
 
   #send(word: PrimaryWord): void {
     if (word !== 'machine-died') {

@@ -201,13 +201,13 @@ test('held-to-released time and pauses are counted', async (t) => {
   played.capture.end(2n, 5n);
   await settled();
   played.link({ type: 'acked', epoch: 2n });
-  const counters = played.protection.window.read(performance.now());
+  const counters = played.protection.epochs.window.read(performance.now());
   t.is(counters.pauseUs.p50, 1000);
   t.is(counters.dirtyPages, 10);
   t.true(counters.releaseUs.p50 > 0);
   t.true(counters.scriptShare > 0 && counters.scriptShare <= 1);
-  t.is(played.protection.lostGuestMs, 2);
-  const last = played.protection.trace.read().at(-1)!;
+  t.is(played.protection.epochs.lostGuestMs, 2);
+  const last = played.protection.epochs.trace.read().at(-1)!;
   t.is(last.epoch, '2');
   t.true(last.heldAtMs! <= last.orderedAtMs && last.orderedAtMs <= last.capturedAtMs);
   t.true(last.capturedAtMs <= last.ackedAtMs);
