@@ -282,7 +282,7 @@ export class DomainProtection {
   #watchLag(current: Current): void {
     const { protection } = current;
     if (protection === undefined) return;
-    const lagMs = protection.lagMs(performance.now());
+    const lagMs = protection.epochs.clock.lagMs(performance.now());
     if (lagMs < LAG_WARNING_MS) {
       current.lagged = false;
     } else if (current.lagged !== true && protection.state.phase === 'protected') {

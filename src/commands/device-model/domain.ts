@@ -157,10 +157,8 @@ export class Domain {
       const { machine } = this.#run;
       const state = domainState(this.#lifecycle);
       if (machine === undefined || state !== 'running' || this.#protection.active) {
-        throw new KemariError(
-          'KEMARI_WRONG_STATE',
-          `the domain is ${state}; stop and cont are timed while it runs, unprotected`,
-        );
+        const text = `the domain is ${state}; stop and cont are timed while it runs, unprotected`;
+        throw new KemariError('KEMARI_WRONG_STATE', text);
       }
       return timeStopCont(machine, count);
     });
