@@ -191,6 +191,12 @@ export function protectionOptions(argv: MigrateArguments): ProtectionOptions {
   if (argv.strict && !argv.kemari) throw usageError('--strict belongs to --kemari');
   if (argv.interval !== undefined && !argv.remus) throw usageError('--interval belongs to --remus');
   if (argv.plain && argv.key !== undefined) throw usageError('--key and --plain exclude each other: choose one');
+  if (argv.onSilence === 'continue' && argv.failover === 'auto') {
+    throw usageError(
+      '--on-silence continue and --failover auto contradict each other: both sides would go on by themselves; choose ' +
+        '--on-silence hold or --failover manual',
+    );
+  }
   if (argv.live && argv.detach) throw usageError('--live ends by itself: it takes no --detach');
   return {
     purpose: argv.live ? 'move' : 'protect',

@@ -20,6 +20,7 @@ const STATE_LETTERS = ['r', 'b', 'p', 's', 'c', 'd'];
 
 /** In place of the letters, none of which fits: it is no guest of this host. As wide as they are. */
 const STANDBY_TEXT = 'stdby ';
+const FAILED_TEXT = 'failed';
 
 const MIB = 1 << 20;
 
@@ -30,13 +31,13 @@ export function stateLetters(state: DomainSummary['state']): string {
 
 /** The table of `xl list`, column for column. */
 export function listTable(domains: readonly DomainSummary[]): string {
-  const lines = domains.map(({ name, domid, memoryBytes, vcpus, state, cpuSeconds }) =>
+  const lines = domains.map(({ name, domid, memoryBytes, vcpus, state, cpuSeconds, takeoverFailed }) =>
     [
       name.padEnd(40),
       String(domid).padStart(5),
       String(Math.round(memoryBytes / MIB)).padStart(5),
       String(vcpus).padStart(5),
-      `    ${state === 'standby' ? STANDBY_TEXT : stateLetters(state)}`,
+      `    ${state === 'standby' ? (takeoverFailed ? FAILED_TEXT : STANDBY_TEXT) : stateLetters(state)}`,
       ` ${cpuSeconds === undefined ? '-'.padStart(8) : cpuSeconds.toFixed(1).padStart(8)}`,
     ].join(' '),
   );

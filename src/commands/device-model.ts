@@ -66,7 +66,12 @@ async function live(
   options: DeviceModelOptions,
   release: () => void,
 ): Promise<{ readonly failed: boolean }> {
-  const house = await openHouse(startup, logger, { release, begins: options.paused ? 'paused' : 'running' });
+  const house = await openHouse(startup, logger, {
+    release,
+    begins: options.paused ? 'paused' : 'running',
+    // It never stands by.
+    onStandbyLost: () => undefined,
+  });
   const { domain } = house;
   const server = await ControlServer.listen(startup.domain.paths.controlSocket, controlHandlers(domain));
   onTermination(options.termination, logger, () => domain);
@@ -121,7 +126,7 @@ export interface DomainHouse {
 export async function openHouse(
   startup: Startup,
   logger: Logger,
-  how: Pick<DomainOptions, 'release' | 'begins'>,
+  how: Pick<DomainOptions, 'release' | 'begins' | 'onStandbyLost'>,
 ): Promise<DomainHouse> {
   const { paths } = startup.domain;
   const { createdAtMs } = readRecord(paths);

@@ -2,7 +2,7 @@ import type { DomainInfo } from '../host/contract.js';
 import { request } from '../host/control-client.js';
 import { openHost, targetOf } from './context.js';
 
-export type { StandbyInfo } from '../host/standby-info.js';
+export type { StandbyInfo, TakeoverFailure } from '../host/standby-info.js';
 export type { CopyInfo, DiskInfo, DomainInfo, ProtectionEvent, ProtectionInfo, VifInfo } from '../host/contract.js';
 
 /** All that a domain's kemari-dm knows of it. Errors: those of `find` and `request`. */

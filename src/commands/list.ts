@@ -13,6 +13,8 @@ export interface DomainSummary {
   readonly vcpus: number;
   /** `unresponsive`: its kemari-dm does not answer in time. */
   readonly state: DomainState | 'unresponsive';
+  /** Of a standby: its last takeover failed ("info" says why), what is committed is kept. */
+  readonly takeoverFailed: boolean;
   /** undefined when its kemari-dm does not answer. */
   readonly cpuSeconds: number | undefined;
 }
@@ -36,14 +38,15 @@ export async function domainNames(root: string): Promise<string[]> {
 async function summarize(registry: Registry, domain: LiveDomain): Promise<DomainSummary[]> {
   const { domid, name, paths } = domain;
   try {
-    const { config, state, cpuSeconds } = await request(targetOf(domain), { verb: 'info' }, REPLY_TIMEOUT_MS);
-    return [{ domid, name, memoryBytes: config.memoryBytes, vcpus: config.vcpus, state, cpuSeconds }];
+    const { config, state, cpuSeconds, standby } = await request(targetOf(domain), { verb: 'info' }, REPLY_TIMEOUT_MS);
+    const { memoryBytes, vcpus } = config;
+    return [{ domid, name, memoryBytes, vcpus, state, cpuSeconds, takeoverFailed: standby?.failure !== undefined }];
   } catch (error) {
     if (!(error instanceof KemariError)) throw error;
     if (await registry.removeIfStale(domid)) return [];
     // Its control socket comes last when it starts and goes first when it ends.
     const state = error.code === 'KEMARI_NO_CONNECTION' ? 'starting' : 'unresponsive';
     const { memoryBytes, vcpus } = readConfig(paths);
-    return [{ domid, name, memoryBytes, vcpus, state, cpuSeconds: undefined }];
+    return [{ domid, name, memoryBytes, vcpus, state, cpuSeconds: undefined, takeoverFailed: false }];
   }
 }

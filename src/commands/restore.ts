@@ -81,6 +81,7 @@ class Restore {
   readonly #logger: Logger;
   readonly #order: StandByOrder;
   readonly #options: RestoreOptions;
+  #standby: Standby | undefined;
 
   constructor(startup: Startup, logger: Logger, order: StandByOrder, options: RestoreOptions) {
     this.#startup = startup;
@@ -96,7 +97,11 @@ class Restore {
     this.#startup.progress('comparing disks and boot files');
     if (!overcommit) checkMemory(offer);
     await checkFiles(offer);
-    const house = await openHouse(this.#startup, this.#logger, { release, begins: 'standby' });
+    const house = await openHouse(this.#startup, this.#logger, {
+      release,
+      begins: 'standby',
+      onStandbyLost: (reason) => this.#standby?.machineFailed(reason),
+    });
     const ramFd = addon.createRam(`kemari-${config.name}`, config.memoryBytes);
     try {
       this.#startup.progress('starting the machine');
@@ -124,14 +129,16 @@ class Restore {
     void domain.ended.then(() => {
       ended.abort();
     });
-    const standby: Standby = new Standby({
+    const standby = (this.#standby = new Standby({
       ...{ engine: this.#engineOptions(), policy: offer.policy, logger: this.#logger },
       primary: offer.addresses.map(({ host }) => host).join(', '),
       hands: {
         ...peerHands(this.#order),
+        prepareMachine: () =>
+          domain.standByAgain((run) => run.prepareStandby({ ramFd, geometries: offer.diskGeometry })),
         takeOver: (checkpoint, onLoaded) =>
           domain.takeOver(async (run) => {
-            await this.#load(run, checkpoint, () => standby.epochAgeMs);
+            await this.#load(run, checkpoint, () => this.#standby?.epochAgeMs ?? 0);
             onLoaded();
             faultPoint('takeover.before-resume');
           }, checkpoint.guestPaused),
@@ -144,12 +151,9 @@ class Restore {
           });
         },
       },
-    });
+    }));
     this.#options.onHangup(() => {
       standby.sighup();
-    });
-    void domain.ended.then(() => {
-      standby.machineFailed('the machine that waits here has ended');
     });
     const { controlSocket } = this.#startup.domain.paths;
     const server = await ControlServer.listen(controlSocket, switchedHandlers(domain, standby));
@@ -187,17 +191,17 @@ class Restore {
     return link;
   }
 
-  /** Beside the loading, and before anything of the guest can be seen: that it goes on here is noted for good. */
+  /**
+   * Beside the loading, and before anything of the guest can be seen: that it goes on here is noted for good. Where that cannot
+   * be noted it does not: what this host would say after a restart would be wrong.
+   */
   async #load(run: MachineRun, checkpoint: TakenCheckpoint, lostMs: () => number): Promise<void> {
     const { config, generation } = this.#order.offer;
     const ownership = new Ownership(this.#startup.registry.host);
     const loading = run.takeOver({ ...checkpoint, steal: true, lostMs: lostMs() });
     // Not unhandled while the record is written.
     loading.catch(() => undefined);
-    let takeBack = (): void => undefined;
-    this.#note(() => {
-      takeBack = ownership.goOnAlone(config, generation + 1);
-    });
+    const takeBack = ownership.goOnAlone(config, generation + 1);
     try {
       await loading;
       faultPoint('takeover.loaded');

@@ -67,6 +67,8 @@ export type LifecycleEffect =
   | { readonly do: 'relaunch' }
   /** End the machine and its devices, keep the domain. */
   | { readonly do: 'end-machine' }
+  /** The machine that waits for another host's state is of no use any more: who stands by decides what follows. */
+  | { readonly do: 'standby-lost'; readonly reason: string }
   /** End everything, then the process. `failed`: not what the user or the guest wanted. */
   | { readonly do: 'take-down'; readonly failed: boolean }
   | { readonly do: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly text: string }
@@ -138,7 +140,7 @@ function whileDying(input: LifecycleInput): LifecycleEffect[] {
   ];
 }
 
-/** Whatever ends a waiting machine, it is never started anew: that would be a second guest. */
+/** Whatever ends a waiting machine, no guest is started anew: that would be a second one. */
 function standby(lifecycle: Lifecycle, input: LifecycleInput): Step {
   switch (input.type) {
     case 'machine-ready':
@@ -150,7 +152,7 @@ function standby(lifecycle: Lifecycle, input: LifecycleInput): Step {
     case 'machine-failed':
     case 'exited':
     case 'device-failed':
-      return destroy(lifecycle, true, input.reason);
+      return to(lifecycle, lifecycle.state, { do: 'standby-lost', reason: input.reason });
     case 'request':
       return input.verb === 'destroy'
         ? destroy(lifecycle, false, 'it stands by no more')

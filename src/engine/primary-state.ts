@@ -62,7 +62,8 @@ export type PrimaryState =
   | { readonly phase: 'silent'; readonly core: PrimaryCore; readonly linkUp: boolean; readonly peer: PeerKnowledge }
   /**
    * The guest stands still for a planned switchover, its last epoch is on its way. Until `go` was sent it may still come
-   * back; from then on it never does by itself: only the peer's answer, a fence or the operator ends `asked`.
+   * back; from then on it never does by itself: only the peer's answer or the operator ends `unknown`. A fence alone does not:
+   * it says that the standby is off, not that it had not run the guest before.
    */
   | {
       readonly phase: 'handing-over';

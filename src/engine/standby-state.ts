@@ -46,6 +46,8 @@ export type StandbyState =
       /** Whether the question about the peer's process was answered once, if only by a deadline. */
       readonly asked: boolean;
       readonly wanted: boolean;
+      /** Why a takeover was decided that then failed without the guest's having run: it is tried again for that. */
+      readonly again: TakeoverReason | undefined;
     }
   /** The fence runs. Nothing is acknowledged and no lease renewed any more, whatever it answers. */
   | {
@@ -58,7 +60,13 @@ export type StandbyState =
       readonly byOperator: boolean;
     }
   /** Decided. Waits until every lease this side has granted is over, then for the hypervisor. */
-  | { readonly phase: 'lease-running-out' | 'taking-over'; readonly epoch: bigint; readonly reason: TakeoverReason }
+  | {
+      readonly phase: 'lease-running-out' | 'taking-over';
+      readonly options: StandbyOptions;
+      readonly epoch: bigint;
+      readonly writesPending: boolean;
+      readonly reason: TakeoverReason;
+    }
   /** This side runs the guest. Final here: it is a primary from now on. */
   | { readonly phase: 'running'; readonly epoch: bigint; readonly reason: TakeoverReason }
   /** Disarmed: it never runs the guest. Final. */
@@ -102,6 +110,8 @@ export type StandbyEffect =
   | { readonly do: 'stop-granting'; readonly peerIsGone: boolean }
   | { readonly do: 'ask-peer' }
   | { readonly do: 'fence' }
+  /** The machine that waited is lost, or was used up: another one is to wait in its place. */
+  | { readonly do: 'prepare-machine' }
   /** Load the epoch's device state, start rings, replay what it holds, resume. */
   | { readonly do: 'take-over'; readonly epoch: bigint }
   /** Tell the switches where the guest is now. */

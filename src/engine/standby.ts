@@ -1,14 +1,9 @@
 import { unreachable } from '../base/assert.js';
 import { MAY_LAND_LATE, settled } from './late-writes.js';
 import { learn, type PeerKnowledge } from './peer-knowledge.js';
-import type {
-  StandbyEffect,
-  StandbyInput,
-  StandbyOptions,
-  StandbyState,
-  StandbyStep,
-  TakeoverReason,
-} from './standby-state.js';
+import type { StandbyEffect, StandbyInput, StandbyOptions, StandbyState, StandbyStep } from './standby-state.js';
+import { end, giveUp, log, to } from './standby-steps.js';
+import { decide, takingOver } from './takeover.js';
 
 /** How often a silent primary's kemarid is asked again, and a fence that failed is tried again. */
 export const STANDBY_RETRY_MS = 1_000;
@@ -21,14 +16,12 @@ export function stepStandby(state: StandbyState, input: StandbyInput, nowMs: num
     case 'ready':
       return givesUp(input) ?? ready(state, input, nowMs);
     case 'silent':
-      return givesUp(input) ?? silent(state, input, nowMs);
+      return silent(state, input, nowMs);
     case 'fencing':
       return fencing(state, input, nowMs);
     case 'lease-running-out':
-      if (input.type !== 'leases-over') return takingOver(state, input);
-      return to({ ...state, phase: 'taking-over' }, { do: 'take-over', epoch: state.epoch });
     case 'taking-over':
-      return takingOver(state, input);
+      return takingOver(state, input, nowMs);
     case 'running':
     case 'ended':
       return to(state);
@@ -37,29 +30,12 @@ export function stepStandby(state: StandbyState, input: StandbyInput, nowMs: num
   }
 }
 
-function to(state: StandbyState, ...effects: StandbyEffect[]): StandbyStep {
-  return { state, effects };
-}
-
-function log(level: 'info' | 'warn' | 'error', text: string): StandbyEffect {
-  return { do: 'log', level, text };
-}
-
-function end(why: string, ...effects: StandbyEffect[]): StandbyStep {
-  return to({ phase: 'ended' }, log('info', why), ...effects, { do: 'discard' });
-}
-
 /** What ends a standby before anything is decided, whatever phase it is in; undefined for any other input. */
 function givesUp(input: StandbyInput): StandbyStep | undefined {
   switch (input.type) {
     case 'link-failed':
     case 'machine-failed':
-      return to(
-        { phase: 'ended' },
-        log('error', `this host stands by no more: ${input.reason}`),
-        { do: 'send', word: 'refused', text: input.reason },
-        { do: 'discard' },
-      );
+      return giveUp('this host stands by no more', input.reason);
     case 'terminate':
       return end('this process is to end', { do: 'send', word: 'disarmed', text: 'the standby was told to end' });
     default:
@@ -99,7 +75,7 @@ function receiving(state: StandbyState & { phase: 'receiving' }, input: StandbyI
 }
 
 function ready(state: StandbyState & { phase: 'ready' }, input: StandbyInput, nowMs: number): StandbyStep {
-  const { options, epoch } = state;
+  const { options } = state;
   switch (input.type) {
     case 'committed':
       return committed(state, input);
@@ -114,7 +90,7 @@ function ready(state: StandbyState & { phase: 'ready' }, input: StandbyInput, no
         text: 'the primary answers: use "kemari unprotect"',
       });
     case 'peer-says':
-      return peerSays(input.word, epoch);
+      return peerSays(state, input.word);
     case 'link-lost':
       return fallSilent(state, { linkUp: false, sinceMs: nowMs, why: input.reason }, nowMs);
     case 'silent': {
@@ -160,7 +136,7 @@ function fallSilent(
   const step = act(
     {
       ...{ phase: 'silent', options, epoch, writesPending, sinceMs, linkUp },
-      ...{ peer: 'silent', asked: false, wanted: false },
+      ...{ peer: 'silent', asked: false, wanted: false, again: undefined },
     },
     nowMs,
     false,
@@ -173,35 +149,21 @@ function fallSilent(
   return to(ordered.state, ...step.effects, ...ordered.effects);
 }
 
-function peerSays(word: 'go' | 'goodbye' | 'machine-died', epoch: bigint): StandbyStep {
+function peerSays(
+  state: StandbyState & { phase: 'ready' | 'silent' },
+  word: 'go' | 'goodbye' | 'machine-died',
+): StandbyStep {
   switch (word) {
     case 'go':
-      return decide(epoch, 'handover', true);
+      return decide(state, 'handover', true);
     case 'machine-died':
-      return decide(epoch, 'machine-died', true);
+      return decide(state, 'machine-died', true);
     case 'goodbye':
       return end('protection was ended by the primary', { do: 'send', word: 'disarmed' });
     default:
       return unreachable(word);
   }
 }
-
-function decide(epoch: bigint, reason: TakeoverReason, peerIsGone: boolean): StandbyStep {
-  return to(
-    { phase: 'lease-running-out', epoch, reason },
-    log('warn', `takeover of epoch ${epoch.toString()}: ${REASON_TEXT[reason]}`),
-    { do: 'stop-granting', peerIsGone },
-  );
-}
-
-const REASON_TEXT: Readonly<Record<TakeoverReason, string>> = {
-  handover: 'the primary handed the guest over',
-  'machine-died': "the primary's machine died, says the primary",
-  'peer-dead': "the primary's process is confirmed dead",
-  fenced: 'the primary was fenced',
-  operator: "the primary is silent; that it is dead is the operator's word",
-  'operator-says-dead': 'the operator answers for it that the primary is dead',
-};
 
 function silent(state: StandbyState & { phase: 'silent' }, input: StandbyInput, nowMs: number): StandbyStep {
   const { options, epoch } = state;
@@ -230,11 +192,11 @@ function silent(state: StandbyState & { phase: 'silent' }, input: StandbyInput, 
       return act({ ...state, wanted: true }, nowMs, false);
     case 'primary-is-dead':
       // Where only the stream broke it was granted a lease a moment ago, whatever the operator believes.
-      return decide(epoch, 'operator-says-dead', false);
+      return decide(state, 'operator-says-dead', false);
     case 'disarm':
       return end('disarmed by the operator', { do: 'send', word: 'disarmed' });
     case 'peer-says':
-      return peerSays(input.word, epoch);
+      return peerSays(state, input.word);
     case 'heard': {
       if (!state.linkUp) return to(state);
       const { writesPending } = state;
@@ -247,9 +209,16 @@ function silent(state: StandbyState & { phase: 'silent' }, input: StandbyInput, 
       return to({ ...state, linkUp: false }, log('warn', input.reason));
     case 'committed':
       return state.linkUp ? committed(state, input) : to(state);
+    case 'machine-failed':
+      return machineLost(state, input.reason);
     default:
-      return to(state);
+      return givesUp(input) ?? to(state);
   }
+}
+
+/** The guest may not run anywhere else: its copy outlives the machine that waits for it, and another one is to wait. */
+function machineLost(state: StandbyState & { phase: 'silent' | 'fencing' }, reason: string): StandbyStep {
+  return to(state, log('error', `another machine is to wait here: ${reason}`), { do: 'prepare-machine' });
 }
 
 /** The one decision whether a silent primary's guest may run here. */
@@ -259,21 +228,22 @@ function act(
   newlyAlive: boolean,
   ...effects: StandbyEffect[]
 ): StandbyStep {
-  const { options, epoch, peer, wanted } = state;
+  const { options, peer, wanted, again } = state;
+  if (again !== undefined) return decide(state, again, true);
   const auto = options.failover === 'auto';
-  if (settled(state) && (auto || wanted)) return decide(epoch, 'peer-dead', true);
+  if (settled(state) && (auto || wanted)) return decide(state, 'peer-dead', true);
   const longEnough = nowMs - state.sinceMs >= options.takeoverTimeoutMs;
   // One that was told to go on has, by now, unless it died before: fencing it would end a guest that is ahead of this copy.
   const mayFence = options.hasFence && (options.primaryOnSilence === 'hold' || peer === 'dead');
   if (mayFence && (wanted || (auto && longEnough))) return fence(state, nowMs, ...effects);
   if (wanted && peer === 'dead') {
     // An operator's word, as in silence.
-    const { state: decided, effects: how } = decide(epoch, 'peer-dead', true);
+    const { state: decided, effects: how } = decide(state, 'peer-dead', true);
     return to(decided, log('warn', MAY_LAND_LATE), ...how);
   }
   if (wanted && !state.asked) return to(state, ...effects);
   // A primary that is known to run holds its output, or goes on alone: two reasons to leave it to the operator.
-  if (wanted && peer === 'silent') return decide(epoch, 'operator', false);
+  if (wanted && peer === 'silent') return decide(state, 'operator', false);
   if (wanted) {
     return to({ ...state, wanted: false }, ...effects, {
       do: 'refuse',
@@ -301,12 +271,12 @@ function fencing(state: StandbyState & { phase: 'fencing' }, input: StandbyInput
   const { options, epoch, writesPending, peer } = state;
   switch (input.type) {
     case 'fence-ended': {
-      if (input.ok) return decide(epoch, 'fenced', true);
+      if (input.ok) return decide(state, 'fenced', true);
       const advice = 'make sure that the primary is off, then: kemari takeover --primary-is-dead DOM';
       return to(
         {
           ...{ phase: 'silent', options, epoch, writesPending, sinceMs: nowMs, linkUp: false },
-          ...{ peer, asked: true, wanted: false },
+          ...{ peer, asked: true, wanted: false, again: undefined },
         },
         log('error', `the fence failed, so nothing is taken over: ${input.text}; ${advice}`),
         { do: 'ask-peer' },
@@ -316,55 +286,16 @@ function fencing(state: StandbyState & { phase: 'fencing' }, input: StandbyInput
     case 'peer': {
       const known = { ...state, peer: learn(peer, input.answer) };
       // As sure as any fence, and sooner.
-      return settled(known) ? decide(epoch, 'peer-dead', true) : to(known);
+      return settled(known) ? decide(state, 'peer-dead', true) : to(known);
     }
     case 'primary-is-dead':
-      return decide(epoch, 'operator-says-dead', false);
+      return decide(state, 'operator-says-dead', false);
     case 'link-failed':
-    case 'machine-failed':
       return givesUp(input) ?? to(state);
+    case 'machine-failed':
+      return machineLost(state, input.reason);
     default:
       return to(state);
-  }
-}
-
-/** The decision is made: what the primary or an operator says now comes too late. */
-function decided(state: StandbyState, input: StandbyInput): StandbyStep {
-  if (input.type !== 'disarm') return to(state);
-  return to(state, { do: 'refuse', code: 'KEMARI_TAKING_OVER', text: 'the takeover has begun' });
-}
-
-function takingOver(
-  state: StandbyState & { phase: 'taking-over' | 'lease-running-out' },
-  input: StandbyInput,
-): StandbyStep {
-  const { epoch, reason } = state;
-  switch (input.type) {
-    case 'taken-over':
-      return to(
-        { phase: 'running', epoch, reason },
-        { do: 'announce' },
-        { do: 'send', word: 'taken' },
-        log('warn', `the guest runs here, from epoch ${epoch.toString()}`),
-      );
-    case 'takeover-failed':
-    case 'machine-failed':
-      // What the guest did here may be known to the world: the primary must not go on from before it.
-      if (input.mayHaveRun === true) {
-        return to(
-          { phase: 'ended' },
-          log('error', `the guest ran here for a moment, if at all, and was lost: ${input.reason}`),
-          { do: 'discard' },
-        );
-      }
-      return to(
-        { phase: 'ended' },
-        log('error', `the takeover failed: ${input.reason}`),
-        { do: 'send', word: 'refused', text: input.reason },
-        { do: 'discard' },
-      );
-    default:
-      return decided(state, input);
   }
 }
 

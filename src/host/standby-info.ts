@@ -12,6 +12,8 @@ export interface StandbyInfo {
   readonly epoch: number;
   /** The guest's operator has paused it: it would stand still here, too. */
   readonly guestPaused: boolean;
+  /** Why the last takeover failed; what is committed was kept. */
+  readonly failure?: TakeoverFailure | undefined;
   readonly sinceMs: number;
   readonly receivedBytes: number;
   readonly pagesReceived: number;
@@ -19,6 +21,15 @@ export interface StandbyInfo {
   readonly stagedBytesPeak: number;
   /** Time that the last epoch took to copy into guest memory. */
   readonly applyUs: number;
+}
+
+/** A takeover that came to nothing. */
+export interface TakeoverFailure {
+  /** With its code. */
+  readonly text: string;
+  readonly atMs: number;
+  /** How often it was tried by now. */
+  readonly attempts: number;
 }
 
 /** How a domain came to run on this host. */

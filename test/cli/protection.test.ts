@@ -76,6 +76,10 @@ test.serial('migrate names what is wrong with its options, and does nothing', as
     [['--kemari', '--max-pause-share', '0'], /--max-pause-share takes a number from 1 to 100; found 0/],
     [['--live', '--detach'], /--live ends by itself/],
     [['--kemari', '--plain', '--key', '/k'], /exclude each other/],
+    [
+      ['--kemari', '--on-silence', 'continue', '--failover', 'auto'],
+      /--on-silence continue and --failover auto contradict each other/,
+    ],
   ] as const) {
     const { code, stderr } = await host.run(['migrate', 'web', 'hostb', ...args]);
     t.is(code, 2, args.join(' '));

@@ -116,9 +116,9 @@ const transitions: readonly Row[] = [
   // a standby's machine is another host's guest: nothing starts it anew
   [STANDBY, restartAll, ready, RUNNING, ['resume']],
   [STANDBY, restartAll, { type: 'machine-ready', paused: true }, PAUSED, []],
-  [STANDBY, restartAll, exited, DYING, ['take-down']],
-  [STANDBY, restartAll, deviceFailed, DYING, ['take-down']],
-  [STANDBY, restartAll, failed, DYING, ['take-down']],
+  [STANDBY, restartAll, exited, STANDBY, ['standby-lost']],
+  [STANDBY, restartAll, deviceFailed, STANDBY, ['standby-lost']],
+  [STANDBY, restartAll, failed, STANDBY, ['standby-lost']],
   [STANDBY, restartAll, poweredOff, STANDBY, []],
   [STANDBY, restartAll, ask('pause'), STANDBY, ['refuse']],
   [STANDBY, restartAll, ask('reboot'), STANDBY, ['refuse']],

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { startStandby, stepStandby } from '../../src/engine/standby.js';
+import { TAKEOVER_RETRY_MS } from '../../src/engine/takeover.js';
 import type { StandbyEffect, StandbyInput, StandbyOptions, StandbyState } from '../../src/engine/standby-state.js';
 
 const manual: StandbyOptions = {
@@ -28,6 +29,8 @@ function play(from: StandbyState, ...inputs: (StandbyInput | number)[]) {
 }
 
 const lost: StandbyInput = { type: 'link-lost', reason: 'cut' };
+const gone: StandbyInput = { type: 'peer', answer: 'gone' };
+const unreachable: StandbyInput = { type: 'peer', answer: 'unreachable' };
 const committed: StandbyInput = { type: 'committed', epoch: 7n, writesPending: false };
 const committedNext: StandbyInput = { type: 'committed', epoch: 8n, writesPending: false };
 const ready = (options: StandbyOptions) => play(startStandby(options), committed).state;
@@ -231,7 +234,7 @@ test('a fence that failed leaves no lease to be granted again', (t) => {
 
 test('a standby that cannot go on says so and never runs the guest', (t) => {
   for (const type of ['link-failed', 'machine-failed'] as const) {
-    for (const from of [startStandby(manual), ready(manual), play(ready(manual), lost).state]) {
+    for (const from of [startStandby(manual), ready(manual)]) {
       const { state, last } = play(from, { type, reason: 'no memory' });
       t.is(state.phase, 'ended');
       t.deepEqual(last, [{ do: 'send', word: 'refused', text: 'no memory' }, { do: 'discard' }]);
@@ -239,7 +242,54 @@ test('a standby that cannot go on says so and never runs the guest', (t) => {
   }
 });
 
+test('a copy that may be the last one outlives the machine that waits for it', (t) => {
+  const silent = play(ready(auto), lost).state;
+  const fencing = play(silent, 500, { type: 'timer' }).state;
+  t.is(fencing.phase, 'fencing');
+  for (const from of [silent, fencing]) {
+    const { state, last } = play(from, { type: 'machine-failed', reason: 'QEMU died' });
+    t.deepEqual(state, from);
+    t.deepEqual(last, [{ do: 'prepare-machine' }]);
+  }
+});
+
+const failed: StandbyInput = { type: 'takeover-failed', reason: 'no such disk', mayHaveRun: false };
+const leasesOver: StandbyInput = { type: 'leases-over' };
+
+test('a takeover that failed keeps its epoch, and is tried again by itself where it is known who may run', (t) => {
+  for (const [options, ...inputs] of [
+    [manual, { type: 'peer-says', word: 'machine-died' }],
+    [auto, lost, gone],
+    [auto, lost, 500, { type: 'timer' }, { type: 'fence-ended', ok: true, text: '' }],
+    [manual, lost, gone, { type: 'sighup' }],
+  ] as const) {
+    const { state, last } = play(ready(options), ...inputs, 1000, leasesOver, failed);
+    t.like(state, { phase: 'silent', epoch: 7n });
+    t.deepEqual(
+      last.map((effect) => effect.do),
+      ['prepare-machine', 'set-timer'],
+    );
+    const again = play(state, 1000 + TAKEOVER_RETRY_MS, { type: 'timer' }, leasesOver);
+    t.like(again.state, { phase: 'taking-over', epoch: 7n });
+    t.true(does(again.last, 'take-over'));
+    t.is(play(state, { type: 'sighup' }).state.phase, 'lease-running-out', 'at once where it is asked for');
+    t.true(does(play(state, { type: 'disarm' }).last, 'discard'));
+  }
+});
+
+test("a takeover on the operator's word that failed is not tried again without it", (t) => {
+  for (const order of ['sighup', 'primary-is-dead'] as const) {
+    const { state } = play(ready(manual), lost, unreachable, { type: order }, 1000, leasesOver, failed);
+    t.like(state, { phase: 'silent', epoch: 7n, peer: 'silent' });
+    t.is(play(state, 60_000, { type: 'timer' }, unreachable, { type: 'timer' }).state.phase, 'silent');
+    t.is(play(state, { type: order }).state.phase, 'lease-running-out');
+  }
+});
+
 test('a machine that ends during the takeover is a takeover that failed', (t) => {
+  const silentAgain = play(ready(auto), lost, gone, { type: 'machine-failed', reason: 'x', mayHaveRun: false }, failed);
+  t.is(silentAgain.state.phase, 'silent');
+  t.deepEqual(silentAgain.last, [], 'it is the same failure');
   const { state, last } = play(
     ready(manual),
     { type: 'peer-says', word: 'go' },
@@ -265,7 +315,6 @@ test('a move that loses the link before "go" leaves the guest where it was', (t)
   );
 });
 
-const gone: StandbyInput = { type: 'peer', answer: 'gone' };
 const writing = (options: StandbyOptions) => play(startStandby(options), { ...committed, writesPending: true }).state;
 
 test('auto: a dead primary whose writes may still land is fenced before they are repeated', (t) => {

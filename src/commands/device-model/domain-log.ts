@@ -1,7 +1,11 @@
+import { writeSync } from 'node:fs';
 import { pino, type Logger } from 'pino';
 
 /** kemari-dm's standard output is its domain's log. */
 const LOG_FD = 1;
+
+/** pino's number for `warn`. */
+const LEVEL_WARN = 40;
 
 /** Console text that is logged each minute at most: a guest must not be able to fill the host's disk. */
 export const CONSOLE_LOG_LIMIT_BYTES = 1 << 20;
@@ -14,8 +18,34 @@ const LINE_LIMIT_BYTES = 4096;
 export function openDomainLog(name: string, domid: number): Logger {
   return pino(
     { level: 'debug', base: { domain: name, domid }, timestamp: pino.stdTimeFunctions.isoTime },
-    pino.destination({ fd: LOG_FD, sync: true }),
+    new LogFile(LOG_FD),
   );
+}
+
+/** Where records go. One that cannot be written (a full disk) is lost, and counted: a guest is worth more than its log. */
+export class LogFile {
+  readonly #fd: number;
+  #lost = 0;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  write(record: string): void {
+    // A record may have been cut short: the next one begins a line of its own.
+    const bytes = Buffer.from(`${this.#lost === 0 ? '' : this.#lostRecord()}${record}`);
+    try {
+      if (writeSync(this.#fd, bytes) === bytes.length) this.#lost = 0;
+      else this.#lost += 1;
+    } catch {
+      this.#lost += 1;
+    }
+  }
+
+  #lostRecord(): string {
+    const msg = `${this.#lost} records before this one could not be written`;
+    return `\n${JSON.stringify({ level: LEVEL_WARN, time: new Date().toISOString(), event: 'log-lost', msg })}\n`;
+  }
 }
 
 /** Puts what a guest prints into its log, a line a record (`source: "console"`), within the limit. */

@@ -19,6 +19,8 @@ export interface DomainOptions {
   readonly begins: 'running' | 'paused' | 'standby';
   readonly attachConsole: (outletFd: number) => void;
   readonly protection: ProtectionWorld;
+  /** The machine that waits for another host's state is of no use any more. */
+  readonly onStandbyLost: (reason: string) => void;
   /** Lets go of what the domain holds on its host; called once, when nothing of it runs any more. */
   readonly release: () => void;
 }

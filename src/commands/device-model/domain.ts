@@ -14,6 +14,7 @@ import {
 } from '../../engine/lifecycle.js';
 import type { DomainInfo, ProtectionEnd, ProtectionRequest } from '../../host/contract.js';
 import { DomainProtection } from './domain-protection.js';
+import { ENDS, NOT_THE_MACHINES, reasonOf } from './domain-ends.js';
 import type { DomainOptions } from './domain-options.js';
 import { LEAVE_TIMEOUT_MS } from './leave.js';
 import { MachineRun, type RunEvent } from './machine-run.js';
@@ -68,23 +69,26 @@ export class Domain {
       this.#noteMachine(machine);
       return machine;
     } catch (error) {
-      this.#feed({ type: 'machine-failed', reason: messageOf(error) });
+      this.#feed({ type: 'request', verb: 'destroy' });
       await this.ended;
       throw error;
     }
   }
 
+  /** Another machine waits in the place of one that was lost, or failed to take over. Errors: those of `prepare`; none waits then. */
+  async standByAgain(prepare: (run: MachineRun) => Promise<Machine>): Promise<void> {
+    await this.#run.end();
+    if (this.#lifecycle.state.name !== 'standby') return;
+    this.#run = this.#newRun();
+    this.#noteMachine(await prepare(this.#run));
+  }
+
   /**
    * Its end: `load` gives the waiting machine its state, and the guest runs here, unless it is to stay `paused`. Errors: those of
-   * `load`; the domain is taken down then.
+   * `load`; the machine is of no use any more then.
    */
   async takeOver(load: (run: MachineRun) => Promise<void>, paused: boolean): Promise<void> {
-    try {
-      await load(this.#run);
-    } catch (error) {
-      this.#feed({ type: 'machine-failed', reason: messageOf(error) });
-      throw error;
-    }
+    await load(this.#run);
     await this.#input({ type: 'machine-ready', paused });
   }
 
@@ -251,6 +255,9 @@ export class Domain {
         return this.#relaunch();
       case 'end-machine':
         return this.#run.end();
+      case 'standby-lost':
+        this.#options.onStandbyLost(effect.reason);
+        return;
       case 'take-down':
         return this.#takeDown(effect.failed);
     }
@@ -381,20 +388,3 @@ export class Domain {
     }
   }
 }
-
-/** States in which the guest does not run again by itself: there is nothing left to protect. */
-const ENDS: ReadonlySet<Lifecycle['state']['name']> = new Set(['shutdown', 'crashed', 'dying']);
-
-/** Why the domain ends, in the engine's own words. */
-function reasonOf(effects: readonly LifecycleEffect[]): string {
-  const said = effects.flatMap((effect) => (effect.do === 'log' ? [effect.text] : []));
-  return said.length === 0 ? 'the domain ends' : said.join('; ');
-}
-
-/** A refusal is an answer; a connection that closed is followed by the report that the process ended. */
-const NOT_THE_MACHINES: ReadonlySet<string> = new Set([
-  'KEMARI_WRONG_STATE',
-  'KEMARI_DOMAIN_DYING',
-  'KEMARI_QMP_CLOSED',
-  'KEMARI_HANDOVER',
-]);

@@ -4,7 +4,7 @@ import { faultPoint } from '../../base/fault.js';
 import type { FenceOutcome, PeerFinding } from '../../cluster/contract.js';
 import { knownOfPrimary, startStandby, stepStandby } from '../../engine/standby.js';
 import type { StandbyEffect, StandbyInput, StandbyOptions, StandbyState } from '../../engine/standby-state.js';
-import type { StandbyInfo, TakeoverInfo } from '../../host/standby-info.js';
+import type { StandbyInfo, TakeoverFailure, TakeoverInfo } from '../../host/standby-info.js';
 import type { LinkReceiver, ReceiverEvent, TakenCheckpoint } from '../../native/link.js';
 
 /** What of a link's end is this host's own doing, or damage that the next record would not mend. */
@@ -22,6 +22,8 @@ export interface StandbyHands {
   /** Has the guest run here, from this checkpoint. Calls `onLoaded` before anything can let it run, or speak. */
   takeOver(checkpoint: TakenCheckpoint, onLoaded: () => void): Promise<void>;
   announce(): void;
+  /** Has another machine wait in the place of the one there was. */
+  prepareMachine(): Promise<void>;
 }
 
 export interface StandbyDriverOptions {
@@ -54,6 +56,11 @@ export class Standby {
   #takeover: TakeoverInfo | undefined;
   /** The machine has the guest's state, and may have been told to let it run. */
   #mayHaveRun = false;
+  /** Fulfilled once a machine waits. */
+  #machineWaits: Promise<void> = Promise.resolve();
+  /** Once it was taken from the link. */
+  #checkpoint: TakenCheckpoint | undefined;
+  #failure: TakeoverFailure | undefined;
   /** What asking for the primary's process last came to: only news is logged. */
   #lastFinding = '';
   /** Of those who wait for an order to be carried out. */
@@ -152,6 +159,7 @@ export class Standby {
       known: knownOfPrimary(this.#state),
       epoch: 'epoch' in this.#state ? Number(this.#state.epoch) : 0,
       guestPaused: this.#guestPaused,
+      failure: this.#failure,
       sinceMs: this.#startedAtMs,
       receivedBytes: stats?.receivedBytes ?? 0,
       pagesReceived: stats?.pagesReceived ?? 0,
@@ -177,6 +185,18 @@ export class Standby {
       );
     }
     for (const effect of effects) this.#carryOut(effect);
+    if (isDecided(before) && state.phase === 'silent' && 'reason' in input) this.#noteFailure(input.reason);
+  }
+
+  /** The takeover failed and the epoch is kept: who ordered it is told. */
+  #noteFailure(text: string): void {
+    this.#failure = { text, atMs: Date.now(), attempts: (this.#failure?.attempts ?? 0) + 1 };
+    this.#reject(new KemariError('KEMARI_TAKEOVER_FAILED', `the takeover failed, the last epoch is kept: ${text}`));
+  }
+
+  #reject(error: KemariError): void {
+    for (const reject of this.#refuse) reject(error);
+    this.#refuse = [];
   }
 
   #carryOut(effect: StandbyEffect): void {
@@ -195,8 +215,7 @@ export class Standby {
         return;
       case 'refuse':
         logger.warn({ event: 'refused', code: effect.code }, effect.text);
-        for (const reject of this.#refuse) reject(new KemariError(effect.code, effect.text));
-        this.#refuse = [];
+        this.#reject(new KemariError(effect.code, effect.text));
         return;
       case 'stop-granting':
         this.#stopGranting(effect.peerIsGone);
@@ -206,6 +225,9 @@ export class Standby {
         return;
       case 'fence':
         void this.#fence();
+        return;
+      case 'prepare-machine':
+        this.#prepareMachine();
         return;
       case 'take-over':
         void this.#takeOver();
@@ -240,6 +262,23 @@ export class Standby {
     );
   }
 
+  #prepareMachine(): void {
+    this.#machineWaits = this.#options.hands.prepareMachine();
+    this.#machineWaits.catch((error: unknown) => {
+      this.#options.logger.error({ event: 'prepare', err: error }, messageOf(error));
+    });
+  }
+
+  /** Where preparing a machine failed it is tried once more. Errors: those of that. */
+  async #untilMachineWaits(): Promise<void> {
+    try {
+      await this.#machineWaits;
+    } catch {
+      this.#prepareMachine();
+      await this.#machineWaits;
+    }
+  }
+
   async #askPeer(): Promise<void> {
     const { answer, text } = await this.#options.hands.askPeer();
     if (text !== this.#lastFinding) this.#options.logger.info({ event: 'peer', answer }, text);
@@ -261,7 +300,8 @@ export class Standby {
     try {
       if (link === undefined) throw new KemariError('KEMARI_NO_EPOCH', 'there never was a link');
       const leasesOverAtMs = performance.now();
-      const checkpoint = await link.take();
+      const checkpoint = (this.#checkpoint ??= await link.take());
+      await this.#untilMachineWaits();
       const takenAtMs = performance.now();
       await hands.takeOver(checkpoint, () => {
         this.#mayHaveRun = true;
@@ -295,6 +335,10 @@ export class Standby {
     clearTimeout(this.#timer);
     this.#settle(outcome);
   }
+}
+
+function isDecided(phase: StandbyState['phase']): boolean {
+  return phase === 'lease-running-out' || phase === 'taking-over';
 }
 
 function timesText({ ms }: TakeoverInfo): string {

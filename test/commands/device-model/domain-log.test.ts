@@ -1,7 +1,8 @@
+import { closeSync, openSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import test from 'ava';
 import { pino } from 'pino';
-import { CONSOLE_LOG_LIMIT_BYTES, ConsoleLog } from '../../../src/commands/device-model/domain-log.js';
+import { CONSOLE_LOG_LIMIT_BYTES, ConsoleLog, LogFile } from '../../../src/commands/device-model/domain-log.js';
 
 interface LogRecord {
   readonly msg: string;
@@ -59,4 +60,15 @@ test('a line without end does not grow in memory', (t) => {
   const { log, records } = stand();
   for (let count = 0; count < 10; count++) log.write(Buffer.alloc(3000, 'z'));
   t.true(records.length >= 4);
+});
+
+test('a log that cannot be written takes nothing else along', (t) => {
+  const fd = openSync('/dev/full', 'w');
+  t.teardown(() => {
+    closeSync(fd);
+  });
+  const logger = pino({}, new LogFile(fd));
+  t.notThrows(() => {
+    for (let record = 0; record < 3; record += 1) logger.info('lost');
+  });
 });

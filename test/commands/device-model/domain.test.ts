@@ -146,6 +146,7 @@ function stand(onCrash: EndAction = 'destroy', paused = false): Stand {
   const { told } = hypervisor;
   const domain = new Domain({
     ...{ domid: 1, config: configOf(onCrash), createdAtMs: 0, begins: paused ? 'paused' : 'running', hypervisor },
+    onStandbyLost: () => undefined,
     ...{ cacheDirectory: '/nonexistent', privateDirectory: '/nonexistent' },
     logger: pino(
       new Writable({

@@ -9,7 +9,7 @@ import { Ownership } from '../../../src/commands/ownership.js';
 import { hashBootFiles } from '../../../src/host/boot-hashes.js';
 import type { ControlReplies, ControlRequest, DomainInfo, EventVerb } from '../../../src/host/contract.js';
 import { request } from '../../../src/host/control-client.js';
-import { thisInstance } from '../../../src/host/host-id.js';
+import { hostId, thisInstance } from '../../../src/host/host-id.js';
 import { makeKey, readKey } from '../../../src/host/key-file.js';
 import { logPath } from '../../../src/host/paths.js';
 import { Registry, type LiveDomain } from '../../../src/host/registry.js';
@@ -36,6 +36,8 @@ export class StandbyHost {
   readonly said: string[] = [];
   address: PeerAddress = { host: '127.0.0.1', port: 0 };
   #process: ChildProcess | undefined;
+  /** Its own, in its own mount namespace; undefined: what every program sees. */
+  #stateFileSystem: string | undefined;
 
   static async start(t: ExecutionContext, ...options: string[]): Promise<StandbyHost> {
     const host = new StandbyHost();
@@ -43,6 +45,24 @@ export class StandbyHost {
     t.teardown(() => host.#remove());
     await host.startDaemon(...options);
     return host;
+  }
+
+  /** One that keeps its records on a file system that is soon full. */
+  static async withLittleRoom(t: ExecutionContext): Promise<StandbyHost> {
+    const host = new StandbyHost();
+    makeKey(host.keyFile, { replace: false });
+    t.teardown(() => host.#remove());
+    // It is the same host to the test.
+    hostId(host.registry.host);
+    const state = host.registry.host.stateDirectory;
+    host.#stateFileSystem = `cp -a ${state} ${state}.old && mount -t tmpfs -o size=64k tmpfs ${state} && cp -a ${state}.old/. ${state}`;
+    await host.startDaemon();
+    return host;
+  }
+
+  /** What it calls its state folder, as the test reaches it. */
+  get stateDirectory(): string {
+    return `/proc/${this.pid}/root${this.registry.host.stateDirectory}`;
   }
 
   async startDaemon(...options: string[]): Promise<void> {
@@ -57,7 +77,8 @@ export class StandbyHost {
     ];
     this.said.length = 0;
     // /sys/class/net shows the network of the process that mounted /sys, which is not the test's.
-    const inside = ['--mount', 'sh', '-c', 'mount -t sysfs sysfs /sys && exec "$@"', 'sh', process.execPath];
+    const mounts = ['mount -t sysfs sysfs /sys', this.#stateFileSystem ?? 'true'].join(' && ');
+    const inside = ['--mount', 'sh', '-c', `${mounts} && exec "$@"`, 'sh', process.execPath];
     const child = spawn('unshare', [...inside, ...args, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#process = child;
     createInterface({ input: child.stdout }).on('line', (line) => this.said.push(line));

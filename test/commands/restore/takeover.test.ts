@@ -1,3 +1,5 @@
+import { closeSync, existsSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'ava';
 import { waitUntil } from '../../../src/base/deadline.js';
 import { makeNetwork, Subject } from '../../capture/subject.js';
@@ -40,26 +42,72 @@ test.serial('a domain is received, its primary dies, and after SIGHUP it runs he
   t.is((await host.info()).state, 'running', 'a second SIGHUP means nothing');
 });
 
-test.serial('a guest that its operator had paused comes up paused, and goes on when it is unpaused', async (t) => {
-  t.timeout(TEST_TIMEOUT_MS);
-  const host = await StandbyHost.start(t);
-  const subject = await Subject.boot();
-  t.teardown(() => subject.close());
-  await subject.run('echo before >/run/before');
-  const primary = new PlayedPrimary(subject, host);
-  t.teardown(() => primary.die());
-  await primary.connect(await primary.offer({ instance: await deadInstance(host) }));
-  await primary.epoch(1n);
-  t.false((await host.info()).standby?.guestPaused);
-  await subject.machine.pause();
-  await primary.epoch(2n, 'at-once', true);
-  t.like((await host.info()).standby, { epoch: 2, guestPaused: true });
+/** Fills a file system; returns how to have it empty again. */
+function fill(folder: string): () => void {
+  const path = join(folder, 'fill');
+  const fd = openSync(path, 'w');
+  try {
+    for (;;) writeSync(fd, Buffer.alloc(4096));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+  } finally {
+    closeSync(fd);
+  }
+  return () => {
+    rmSync(path);
+  };
+}
 
-  await primary.die();
-  t.true(await waitUntil(async () => (await host.info()).standby?.known === 'dead', { timeoutMs: PATIENCE_MS }));
-  await host.ask({ verb: 'takeover', primaryIsDead: false });
-  t.is((await host.info()).state, 'paused');
-  await host.ask({ verb: 'unpause' });
-  t.is((await host.info()).state, 'running');
-  t.regex(await subject.run('cat /run/before'), /^before\r?$/m);
-});
+test.serial(
+  'a takeover of a paused guest: while it fails it owns nothing, keeps the epoch and says why; then the guest is here, paused',
+  async (t) => {
+    t.timeout(TEST_TIMEOUT_MS);
+    const host = await StandbyHost.withLittleRoom(t);
+    const subject = await Subject.boot();
+    t.teardown(() => subject.close());
+    await subject.run('echo before >/run/before');
+    const primary = new PlayedPrimary(subject, host);
+    t.teardown(() => primary.die());
+    await primary.connect(await primary.offer({ instance: await deadInstance(host) }));
+    await primary.epoch(1n);
+    t.false((await host.info()).standby?.guestPaused);
+    await subject.machine.pause();
+    await primary.epoch(2n, 'at-once', true);
+    await primary.die();
+    t.true(await waitUntil(async () => (await host.info()).standby?.known === 'dead', { timeoutMs: PATIENCE_MS }));
+    // The machine that waits is lost, too: another one is to wait.
+    process.kill((await host.info()).qemuPid ?? 0, 'SIGKILL');
+
+    const [disk] = subject.config.disks;
+    const image = disk?.target.kind === 'path' ? disk.target.path : '';
+    renameSync(image, `${image}.away`);
+    const makeRoom = fill(host.stateDirectory);
+    const record = join(host.stateDirectory, 'domains', `${subject.config.uuid}.json`);
+    const order = { verb: 'takeover', primaryIsDead: false } as const;
+    const full = await t.throwsAsync(host.ask(order), { code: 'KEMARI_TAKEOVER_FAILED' });
+    t.regex(full.message, /KEMARI_OWNERSHIP_WRITE/);
+    t.false(existsSync(record));
+    const { state, standby } = await host.info();
+    t.is(state, 'standby');
+    t.like(standby, { phase: 'silent', epoch: 2, guestPaused: true });
+    t.regex(standby?.failure?.text ?? '', /KEMARI_OWNERSHIP_WRITE/);
+
+    makeRoom();
+    const away = await t.throwsAsync(host.ask(order), { code: 'KEMARI_TAKEOVER_FAILED' });
+    t.regex(away.message, /KEMARI_DISK/);
+    t.false(existsSync(record), 'what was noted is taken back');
+
+    renameSync(`${image}.away`, image);
+    // Nobody orders it: the primary is known to be dead.
+    t.true(
+      await waitUntil(async () => (await host.info()).state === 'paused', { timeoutMs: PATIENCE_MS }),
+      host.log('subject'),
+    );
+    t.true(existsSync(record));
+    t.like((await host.info()).takeover, { reason: 'peer-dead', epoch: 2 });
+    // As its operator had left it.
+    await host.ask({ verb: 'unpause' });
+    t.is((await host.info()).state, 'running');
+    t.regex(await subject.run('cat /run/before'), /^before\r?$/m);
+  },
+);
