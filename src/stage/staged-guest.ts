@@ -81,10 +81,9 @@ export class StagedGuest {
     }
     await stage.storage.serve(disks, options.storageFault);
     const guest = new StagedGuest(stage, disks);
-    const file = join(stage.names.directory, `${GUEST_NAME}.toml`);
-    writeFileSync(file, stringify(domainFile(options, disks)));
+    writeFileSync(guest.domainFile, stringify(domainFile(options, disks)));
     try {
-      await guest.kemari('A', 'create', file);
+      await guest.kemari('A', 'create', guest.domainFile);
       await waitForConsole(guest.#paths('A').consoleSocket, READY, BOOT_TIMEOUT_MS);
       return guest;
     } catch (error) {
@@ -92,6 +91,11 @@ export class StagedGuest {
         cause: error,
       });
     }
+  }
+
+  /** What `kemari create` is given on either host. */
+  get domainFile(): string {
+    return join(this.stage.names.directory, `${GUEST_NAME}.toml`);
   }
 
   /** Runs the command line on a host and returns what it printed. Errors: what it says in JSON, else `KEMARI_STAGE`. */

@@ -1,7 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { parseFault } from '../../src/base/fault.js';
 import { FAULT_POINTS } from '../../src/base/fault-points.js';
+import { SERIES } from './trials.js';
 
 const NAMES = Object.keys(FAULT_POINTS);
 
@@ -31,6 +33,12 @@ test('every point is documented as the table has it', (t) => {
     [...rows].map(([, name, by, means]) => [name, by, means]),
     table,
   );
+});
+
+test('every point has its trial with a real guest, and every trial asks for a fault that there is', (t) => {
+  const trials = Object.values(SERIES).flatMap((series) => series.trials);
+  t.deepEqual([...new Set(trials.map(({ point }) => point))].toSorted(), NAMES.toSorted());
+  for (const { point, how } of trials) t.is(parseFault(`${point}${how}`).point, point);
 });
 
 test('no two points look the same to the addon', (t) => {

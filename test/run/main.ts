@@ -1,11 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { GUEST_MISSING } from '../fixtures/guest-image.js';
 import { RUN_MARK } from './leftovers.js';
 import { endLeftovers, runAva, runStage, say } from './run.js';
 import { Totals } from './totals.js';
 
 /** hack/test's second half: everything is built. Arguments are test files; none means all, with every other stage. */
 const files = process.argv.slice(2);
+/** The same ones every time: whoever looks for what another seed finds has `npm run drill`. */
+const DRILLS = ['--count', '20', '--seed', '2'] as const;
 const long = process.env['KEMARI_LONG'] !== undefined;
 const mark = randomUUID();
 const totals = new Totals();
@@ -40,6 +43,13 @@ for (const line of totals.lines()) say(line);
 process.exitCode = totals.exitCode;
 
 async function runLongStages(): Promise<void> {
+  say('drills: one fault after the other on real guests');
+  const drills = `drills ${DRILLS.join(' ')}`;
+  if (GUEST_MISSING === undefined) {
+    await runStage(totals, drills, ['node', 'dist/test/drills/chain/main.js', ...DRILLS], { show: true });
+  } else {
+    totals.skips.push(`${drills} [needs ${GUEST_MISSING}]`);
+  }
   say('fuzz targets, 60 s each, two at a time');
   await runStage(totals, 'build the fuzz targets', ['hack/fuzz', '--build']);
   const targets = execFileSync('hack/fuzz', ['--list'], { encoding: 'utf8' }).trim().split('\n');

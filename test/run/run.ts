@@ -12,9 +12,11 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Added to ours; undefined takes one away. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Says each line that the command prints, also when it succeeds. */
+  readonly show?: boolean;
 }
 
-/** Runs one command that counts as one; its output is shown only when it fails. Returns what it printed. */
+/** Runs one command that counts as one; its output is shown only when it fails, unless told otherwise. Returns what it printed. */
 export async function runStage(
   totals: Totals,
   name: string,
@@ -23,7 +25,10 @@ export async function runStage(
 ): Promise<string[]> {
   const startMs = performance.now();
   const printed: string[] = [];
-  const status = await forEachLine(command, options, (line) => printed.push(line));
+  const status = await forEachLine(command, options, (line) => {
+    printed.push(line);
+    if (options.show === true) say(`        ${line}`);
+  });
   const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
   if (status === 0) {
     totals.passed += 1;
@@ -31,7 +36,7 @@ export async function runStage(
   } else {
     totals.failures.push(name);
     say(`  FAIL  ${name} (${seconds} s, status ${status})`);
-    for (const line of printed.slice(-SHOWN_LINES)) say(`        ${line}`);
+    if (options.show !== true) for (const line of printed.slice(-SHOWN_LINES)) say(`        ${line}`);
   }
   return printed;
 }
