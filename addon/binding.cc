@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include "capture/napi_capture.h"
+#include "evidence/napi_evidence.h"
 #include "fault/napi_fault.h"
 #include "link/napi_link.h"
 #include "napi_descriptor.h"
@@ -28,6 +29,7 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define_unix_socket(env, exports);
   define_descriptor(env, exports);
   define_fault(env, exports);
+  define_evidence(env, exports);
   return exports;
 }
 

@@ -9,6 +9,7 @@
 
 #include "capture/clock.h"
 #include "error.h"
+#include "evidence/evidence.h"
 #include "fault/fault.h"
 
 namespace kemari {
@@ -220,6 +221,7 @@ CaptureResult Capture::capture(uint64_t epoch, ResumePolicy policy, bool guest_p
     result_.stop_ns = stopped_ns - triggered_ns_;
     result_.busy_share = load_->stopped(resumed_ns_, stopped_ns);
     result_.through_sequence = domain_.gate->cut();
+    note_cut(epoch, result_.through_sequence);
     // Before the rings: their threads have just answered QEMU, and where CPUs are few they are not at rest yet.
     collect_theirs();
     fault_point("capture.scanned");

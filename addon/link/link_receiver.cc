@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "error.h"
+#include "evidence/evidence.h"
 #include "fault/fault.h"
 #include "link/thread_priority.h"
 
@@ -141,6 +142,7 @@ void LinkReceiver::ack(uint64_t epoch) {
   }
   acked_epoch_ = epoch;
   fault_point("ack.before");
+  note_ack(AckEvent::kSent, epoch);
   post(RecordType::kAck, epoch, {});
   fault_point("ack.after");
 }

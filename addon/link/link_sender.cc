@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "error.h"
+#include "evidence/evidence.h"
 #include "fault/fault.h"
 #include "link/thread_priority.h"
 
@@ -100,6 +101,7 @@ void LinkSender::take_record(const Record& record) {
                                      std::to_string(acked_epoch_ + 1) + " to " + std::to_string(committed_epoch_));
   }
   acked_epoch_ = header.epoch;
+  note_ack(AckEvent::kHeard, header.epoch);
   ack_times_.acked(header.epoch);
   tell({.type = LinkEvent::Type::kAcked, .epoch = header.epoch});
 }

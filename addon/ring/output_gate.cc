@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "error.h"
+#include "evidence/evidence.h"
 #include "fault/fault.h"
 #include "memory/dirty_bitmap.h"
 
@@ -143,9 +144,11 @@ bool OutputGate::was_released(uint64_t sequence) const noexcept {
 
 void OutputGate::close() {
   open_.store(false);
+  note_gate(GateEvent::kClosed, last_.load());
 }
 
 void OutputGate::open() {
+  note_gate(GateEvent::kOpened, last_.load());
   open_.store(true);
   wake_lanes();
 }

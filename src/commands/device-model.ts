@@ -6,6 +6,7 @@ import { ControlServer, type ControlHandlers, type Watcher } from '../host/contr
 import { readRecord } from '../host/domain-record.js';
 import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
 import { Qemu } from '../hypervisor/qemu/qemu.js';
+import { keepEvidence } from '../native/evidence.js';
 import { armFault } from '../native/fault.js';
 import { ConsoleHub } from './device-model/console-hub.js';
 import { Domain } from './device-model/domain.js';
@@ -49,6 +50,7 @@ export async function runDeviceModel(options: DeviceModelOptions): Promise<numbe
   };
   try {
     armFault(process.env);
+    keepEvidence(process.env);
     const { failed } = await live(startup, logger, options, release);
     logger.info({ event: 'end', failed }, 'the domain has ended');
     return failed ? 1 : 0;

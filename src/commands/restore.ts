@@ -8,6 +8,7 @@ import { ControlServer, type ControlHandlers } from '../host/control-server.js';
 import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
 import type { DomainConfig } from '../model/domain-config.js';
 import { addon } from '../native/addon.js';
+import { keepEvidence } from '../native/evidence.js';
 import { armFault } from '../native/fault.js';
 import type { LinkReceiver, TakenCheckpoint } from '../native/link.js';
 import {
@@ -62,6 +63,7 @@ export async function runRestore(options: RestoreOptions): Promise<number> {
   const channel = new KemaridChannel();
   try {
     armFault(process.env);
+    keepEvidence(process.env);
     const order = await channel.standByOrder();
     const { failed } = await new Restore(startup, logger, order, options).live(channel, release);
     logger.info({ event: 'end', failed }, 'the domain has ended');

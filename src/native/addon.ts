@@ -63,6 +63,8 @@ export interface Addon {
     readonly durationMs: number;
     readonly pass: number;
   }): void;
+  /** Once a process: src/native/evidence.ts. Errors: `KEMARI_EVIDENCE_FILE`. */
+  keepEvidence(options: { readonly path: string }): void;
   /** Somebody is at the armed point, outside of the addon. May not return. */
   passArmedFault(): void;
 }

@@ -7,6 +7,9 @@ const RECORD_HEADER_BYTES = 16;
 const LINK_TYPE_SLL2 = 276;
 const SLL2_HEADER_BYTES = 20;
 
+/** Enough of a packet to tell it from any other: its headers, with their numbers. */
+const HEAD_BYTES = 44;
+
 const ETHER_TYPE_ARP = 0x0806;
 const ETHER_TYPE_RARP = 0x8035;
 
@@ -25,6 +28,8 @@ export interface CapturedFrame {
   /** `aa:bb:cc:dd:ee:ff`, as the frame's source. */
   readonly sourceMac: string;
   readonly etherType: number;
+  /** How its packet begins. */
+  readonly head: Buffer;
   /** Whether it only tells switches and neighbours where a station is: RARP, or ARP about the sender itself. */
   readonly announcement: boolean;
 }
@@ -70,7 +75,9 @@ function readFrame(atMs: number, bytes: Buffer): CapturedFrame | undefined {
   const sourceMac = [...bytes.subarray(12, 18)].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
   const packet = bytes.subarray(SLL2_HEADER_BYTES);
   const announcement = etherType === ETHER_TYPE_RARP || (etherType === ETHER_TYPE_ARP && isAboutItself(packet));
-  return { atMs, interfaceIndex, sourceMac, etherType, announcement };
+  // A copy: what was read with it is not kept for it.
+  const head = Buffer.from(packet.subarray(0, HEAD_BYTES));
+  return { atMs, interfaceIndex, sourceMac, etherType, head, announcement };
 }
 
 function isAboutItself(packet: Buffer): boolean {

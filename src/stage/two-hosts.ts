@@ -42,9 +42,11 @@ export class TwoHosts {
   readonly machines: Readonly<Record<MachineName, Namespace>>;
   readonly cables: Cables;
   readonly storage: StorageHost;
+  readonly #evidence: boolean;
 
-  private constructor(names: StageNames) {
+  private constructor(names: StageNames, evidence = false) {
     this.names = names;
+    this.#evidence = evidence;
     const machine = (name: MachineName): Namespace => new Namespace(namespaceName(names, name));
     this.machines = {
       A: machine('A'),
@@ -59,13 +61,16 @@ export class TwoHosts {
 
   /**
    * Builds a stage. `owned`: it is of this process only, and whoever builds one later removes it once this process is gone,
-   * however that ended. When building fails nothing is left.
+   * however that ended. `evidence`: what its hosts run keeps evidence (KEMARI_EVIDENCE). When building fails nothing is left.
    *
    * Errors: `KEMARI_STAGE`, `KEMARI_STAGE_NAME`, `KEMARI_STAGE_EXISTS` (with this name, by a process that lives or nobody).
    */
-  static async up(name: string, options: { readonly owned: boolean }): Promise<TwoHosts> {
+  static async up(
+    name: string,
+    options: { readonly owned: boolean; readonly evidence?: boolean },
+  ): Promise<TwoHosts> {
     await removeOrphans();
-    const stage = new TwoHosts(stageNames(name));
+    const stage = new TwoHosts(stageNames(name), options.evidence);
     claim(stage.names, options.owned);
     try {
       await stage.#build();
@@ -103,7 +108,13 @@ export class TwoHosts {
   environment(machine: MachineName): Record<string, string> {
     const path = `${this.names.bin}:${process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin'}`;
     if (machine !== 'A' && machine !== 'B') return { PATH: path };
-    return { PATH: path, KEMARI_ROOT: this.root(machine), KEMARI_KEY_FILE: this.names.key };
+    const evidence = this.#evidence ? { KEMARI_EVIDENCE: this.evidenceFolder(machine) } : {};
+    return { PATH: path, KEMARI_ROOT: this.root(machine), KEMARI_KEY_FILE: this.names.key, ...evidence };
+  }
+
+  /** Where a host's processes keep evidence. */
+  evidenceFolder(host: HostName): string {
+    return join(this.names.directory, `evidence-${host}`);
   }
 
   /**
@@ -138,6 +149,7 @@ export class TwoHosts {
     await mkdir(names.bin, { recursive: true });
     for (const host of HOST_NAMES) {
       await mkdir(hostRoot(names, host), { mode: 0o700 });
+      await mkdir(this.evidenceFolder(host));
       await writeFence(names, host);
     }
     await writeFile(names.key, `${randomBytes(KEY_BYTES).toString('hex')}\n`, { mode: 0o600 });

@@ -19,6 +19,9 @@ export interface WitnessedFrame {
   readonly host: HostName;
   readonly sourceMac: string;
   readonly announcement: boolean;
+  readonly etherType: number;
+  /** How its packet begins. */
+  readonly head: Buffer;
 }
 
 /** A time in which one host alone spoke for a station. */
@@ -48,9 +51,9 @@ export class Witness {
     // A group of its own: the terminal's Ctrl-C is for whoever started this.
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     const witness = new Witness(child);
-    const reader = new PcapReader(({ atMs, interfaceIndex, sourceMac, announcement }) => {
+    const reader = new PcapReader(({ interfaceIndex, ...frame }) => {
       const host = ports.get(interfaceIndex);
-      if (host !== undefined) witness.#frames.push({ atMs, host, sourceMac, announcement });
+      if (host !== undefined) witness.#frames.push({ ...frame, host });
     });
     child.stdout.on('data', (bytes: Buffer) => {
       reader.push(bytes);

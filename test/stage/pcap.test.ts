@@ -30,19 +30,23 @@ function arp(senderIp: string, targetIp: string): Buffer {
 }
 
 test('a capture is read whole, however its bytes arrive', (t) => {
+  const segment = Buffer.alloc(60, 7);
+  const request = arp('10.77.0.2', '10.77.0.1');
+  const own = arp('10.77.0.2', '10.77.0.2');
+  const reverse = arp('0.0.0.0', '0.0.0.0');
   const bytes = Buffer.concat([
     fileHeader(),
-    record(1_700_000_000_125, 3, 0x0800, Buffer.alloc(40)),
-    record(1_700_000_000_250, 4, 0x0806, arp('10.77.0.2', '10.77.0.1')),
-    record(1_700_000_000_375, 4, 0x0806, arp('10.77.0.2', '10.77.0.2')),
-    record(1_700_000_000_500, 4, 0x8035, arp('0.0.0.0', '0.0.0.0')),
+    record(1_700_000_000_125, 3, 0x0800, segment),
+    record(1_700_000_000_250, 4, 0x0806, request),
+    record(1_700_000_000_375, 4, 0x0806, own),
+    record(1_700_000_000_500, 4, 0x8035, reverse),
   ]);
-  const sourceMac = '00:16:3e:77:00:02';
+  const common = { sourceMac: '00:16:3e:77:00:02', announcement: false };
   const expected: CapturedFrame[] = [
-    { atMs: 1_700_000_000_125, interfaceIndex: 3, sourceMac, etherType: 0x0800, announcement: false },
-    { atMs: 1_700_000_000_250, interfaceIndex: 4, sourceMac, etherType: 0x0806, announcement: false },
-    { atMs: 1_700_000_000_375, interfaceIndex: 4, sourceMac, etherType: 0x0806, announcement: true },
-    { atMs: 1_700_000_000_500, interfaceIndex: 4, sourceMac, etherType: 0x8035, announcement: true },
+    { ...common, atMs: 1_700_000_000_125, interfaceIndex: 3, etherType: 0x0800, head: segment.subarray(0, 44) },
+    { ...common, atMs: 1_700_000_000_250, interfaceIndex: 4, etherType: 0x0806, head: request },
+    { ...common, atMs: 1_700_000_000_375, interfaceIndex: 4, etherType: 0x0806, head: own, announcement: true },
+    { ...common, atMs: 1_700_000_000_500, interfaceIndex: 4, etherType: 0x8035, head: reverse, announcement: true },
   ];
   for (const step of [1, 7, bytes.length]) {
     const frames: CapturedFrame[] = [];

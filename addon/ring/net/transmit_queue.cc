@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "error.h"
+#include "evidence/evidence.h"
 #include "ring/net/nic.h"
 
 namespace kemari {
@@ -183,12 +184,19 @@ void TransmitQueue::transmit() {
       const auto* start = static_cast<const uint8_t*>(frame->bytes[1].iov_base);
       nic_.addresses_.learn({start, frame->bytes[1].iov_len});
     }
-    if (nic_.lane().admit(*frame)) {
+    if (admit(*frame)) {
       send_or_wait(frame);
     } else {
       answer_unsent(frame);
     }
   }
+}
+
+bool TransmitQueue::admit(Frame& frame) {
+  const bool passes = nic_.lane().admit(frame);
+  // No cut, and with it no release, comes in between: it waits for the device.
+  if (evidence_kept()) note_frame(passes, frame.sequence, frame.bytes, net_header_bytes(nic_.features_));
+  return passes;
 }
 
 bool TransmitQueue::is_full() const noexcept {
@@ -254,7 +262,7 @@ void TransmitQueue::submit_again(const CutRequest& cut) {
          "a frame of a checkpoint is shorter than its header, or has one that no guest could send");
   }
   frame->head = cut.head;
-  if (nic_.lane().admit(*frame)) {
+  if (admit(*frame)) {
     send_or_wait(frame);
   } else {
     answer_unsent(frame);
@@ -266,7 +274,7 @@ bool TransmitQueue::submit_answered(std::span<const uint8_t> bytes) {
   Frame* frame = make_frame(bytes);
   if (frame == nullptr) return false;
   frame->is_answered = true;
-  if (nic_.lane().admit(*frame)) send_or_wait(frame);
+  if (admit(*frame)) send_or_wait(frame);
   return true;
 }
 

@@ -75,6 +75,8 @@ class TransmitQueue {
   };
   enum class Sent : uint8_t { kDone = 1, kNotNow = 2 };  // the tap is full, or the lease over
 
+  // Whether the gate lets it pass now.
+  bool admit(Frame& frame);
   bool is_full() const noexcept;
   void answer_unsent(Frame* frame);
   // A frame with these bytes, header first, in memory of ours; nullptr when no guest could have sent it.

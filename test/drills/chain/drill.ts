@@ -4,6 +4,7 @@ import { otherHost, type HostName } from '../../../src/stage/names.js';
 import { GUEST_MAC } from '../../../src/stage/staged-guest.js';
 import { nowMs } from '../../../src/stage/wall-clock.js';
 import { until, type Scene } from '../../fixtures/two-hosts.js';
+import type { EvidenceReader, Verdict } from './evidence.js';
 import { mend, protectAnew, type Fault } from './faults.js';
 import { KeyValueLoad } from './key-value-load.js';
 import { Seeded } from './seeded.js';
@@ -12,6 +13,9 @@ import { Transactions } from './transactions.js';
 /** A guest and where it runs; `conversation` is a drill's own. */
 export interface Chain extends Omit<Scene, 'conversation'> {
   host: HostName;
+  readonly evidence: EvidenceReader;
+  /** How many of the guest's frames were judged. */
+  judged: number;
   /** Every write of every conversation so far, in order, and those that were acknowledged. */
   readonly written: string[];
   readonly acknowledged: string[];
@@ -41,6 +45,8 @@ export interface DrillFigures {
   readonly messages: number;
   readonly operations: number;
   readonly transactions: number;
+  /** Frames that were seen to leave after the ack of their epoch. */
+  readonly frames: number;
 }
 
 const A_FEW_ANSWERS = 30;
@@ -90,9 +96,12 @@ export async function drill(chain: Chain, { index, seed, fault, policy }: Planne
       const expected = chain.host === from ? from : `${from} ${chain.host}`;
       if (turns !== expected) broken.push(`hosts spoke for the guest in the turns ${turns}, expected ${expected}`);
       broken.push(...(await auditWrites(chain)));
+      const { acknowledged, violations } = judgeFrames(chain);
+      broken.push(...violations);
+      if (acknowledged === 0) broken.push('no frame was seen to leave after its ack: the evidence proves nothing');
       if (broken.length > 0) throw new Error(broken.join('\n'));
       await mend(chain, chain.host);
-      const counts = { messages: said.answered, operations: stored.answered, transactions: transactions.acknowledged };
+      const counts = { messages: said.answered, operations: stored.answered, transactions: transactions.acknowledged, frames: acknowledged };
       return { from, to: chain.host, waitMs, ...counts };
     } finally {
       await keyValues.kill();
@@ -119,6 +128,15 @@ async function untilItRuns(chain: Chain, fault: Fault): Promise<void> {
 function turnsSince({ witness }: Chain, sinceMs: number): string {
   const hosts = witness.framesOf(GUEST_MAC, sinceMs).map(({ host }) => host);
   return hosts.filter((host, place) => host !== hosts[place - 1]).join(' ');
+}
+
+/** Whether every frame of the guest that was seen since the last time left in its time. */
+export function judgeFrames(chain: Chain): Verdict {
+  const seen = chain.witness.framesOf(GUEST_MAC);
+  chain.evidence.catchUp();
+  const verdict = chain.evidence.evidence.judge(seen.slice(chain.judged));
+  chain.judged = seen.length;
+  return verdict;
 }
 
 /** Past the page cache: what the disk has, by the guest's own word. */

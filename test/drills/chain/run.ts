@@ -7,7 +7,8 @@ import { StagedGuest } from '../../../src/stage/staged-guest.js';
 import { TwoHosts } from '../../../src/stage/two-hosts.js';
 import { Witness } from '../../../src/stage/witness.js';
 import { GUEST_IMAGE } from '../../fixtures/guest-image.js';
-import { drill, type Chain, type Planned } from './drill.js';
+import { drill, judgeFrames, type Chain, type Planned } from './drill.js';
+import { EvidenceReader } from './evidence.js';
 import type { DrillRecord } from './record.js';
 import { Transactions } from './transactions.js';
 
@@ -48,7 +49,7 @@ export async function run(plan: readonly Planned[], options: RunOptions): Promis
 
 /** Whatever happens, the stage is gone when this returns. */
 async function withStage(options: RunOptions, body: (stage: TwoHosts) => Promise<void>): Promise<void> {
-  const stage = await TwoHosts.up(`drills-${process.pid}-${(stages += 1)}`, { owned: true });
+  const stage = await TwoHosts.up(`drills-${process.pid}-${(stages += 1)}`, { owned: true, evidence: true });
   const { signal } = options;
   const aborted = new Promise<'aborted'>((resolve) => {
     signal.addEventListener('abort', () => {
@@ -73,7 +74,8 @@ async function boot(stage: TwoHosts): Promise<Chain> {
   const guest = await StagedGuest.boot(stage, { image: GUEST_IMAGE, memoryMib: 256, services: SERVICES });
   for (const host of HOST_NAMES) await guest.startDaemon(host);
   await Transactions.prepare(guest);
-  return { stage, guest, witness, host: 'A', written: [], acknowledged: [] };
+  const evidence = new EvidenceReader((host) => stage.evidenceFolder(host));
+  return { stage, guest, witness, evidence, judged: 0, host: 'A', written: [], acknowledged: [] };
 }
 
 /** Whether the drill was survived. */
@@ -110,10 +112,13 @@ function keepLogs({ guest }: Chain, { seed, index }: Planned, failure: string, f
   return kept;
 }
 
-async function checkEnd({ guest, witness, host, stage }: Chain): Promise<void> {
+async function checkEnd(chain: Chain): Promise<void> {
+  const { guest, witness, host, stage } = chain;
   await guest.shutdown(host);
   const unseen = await witness.stop();
   if (unseen !== 0) throw new Error(`the witness did not see ${unseen} frames: the drills prove less than they say`);
+  const { violations } = judgeFrames(chain);
+  if (violations.length > 0) throw new Error(violations.join('\n'));
   await stage.storage.stop();
   const { clean, said } = await checkFileSystem(guest.disks[0]!.image);
   if (!clean) throw new Error(`the guest's file system is not clean:\n${said}`);

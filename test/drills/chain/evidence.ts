@@ -1,0 +1,201 @@
+import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { HOST_NAMES, otherHost, type HostName } from '../../../src/stage/names.js';
+import type { WitnessedFrame } from '../../../src/stage/witness.js';
+import { frameKey, keyOfNoted } from './frame-key.js';
+
+/** From one closing of a gate to the opening after it: a protection. */
+interface Watch {
+  closed: boolean;
+  /** No newer sequence passed before it closed. */
+  lastPassed: number;
+  /** When it opened again. */
+  openedAtMs: number | undefined;
+  /** In the order of their epochs, and so of what they cover. */
+  readonly cuts: Cut[];
+}
+
+interface Cut {
+  readonly epoch: number;
+  readonly through: number;
+  readonly atMs: number;
+  /** The ack that covers it. */
+  heard: { readonly epoch: number; readonly atMs: number } | undefined;
+}
+
+interface Note {
+  readonly sequence: number;
+  readonly atMs: number;
+  readonly passed: boolean;
+  readonly watch: Watch;
+  seen: boolean;
+}
+
+/** What was found out about the frames that were seen. */
+export interface Verdict {
+  /** Frames that were held, and left after their ack. */
+  readonly acknowledged: number;
+  /** Frames that left while nothing was promised: unprotected, or after that had ended. */
+  readonly free: number;
+  readonly violations: readonly string[];
+}
+
+/**
+ * Holds the frames that a witness saw on the network against what the processes noted (src/base/README.md, Evidence). It knows
+ * nothing of how they decide: a frame of a protected guest that was seen before its primary had heard the ack of an epoch that
+ * covers it, or whose ack no standby sent, is a violation, and so is one that no gate ever saw.
+ */
+export class Evidence {
+  readonly #notes = { A: new Map<string, Note[]>(), B: new Map<string, Note[]>() };
+  /** When standbys of a host sent acks, by epoch. */
+  readonly #sent = { A: new Map<number, number[]>(), B: new Map<number, number[]>() };
+  readonly #watches = new Map<string, Watch>();
+
+  /** Takes lines of one process's file, in their order. Errors: Error for a line that is none. */
+  add(host: HostName, file: string, lines: readonly string[]): void {
+    for (const line of lines) this.#line(host, `${host} ${file}`, line);
+  }
+
+  /** Judges frames, each once, in the order in which they were seen. */
+  judge(frames: readonly WitnessedFrame[]): Verdict {
+    const violations: string[] = [];
+    let acknowledged = 0;
+    let free = 0;
+    for (const frame of frames) {
+      const notes = (this.#notes[frame.host].get(frameKey(frame.etherType, frame.head)) ?? []).filter(
+        (note) => !note.seen,
+      );
+      const reasons = notes.map((note) => this.#mayBeSeen(frame, note));
+      const index = reasons.findIndex((reason) => reason === 'acknowledged' || reason === 'free');
+      const note = notes[index];
+      if (note === undefined) {
+        const why = reasons[0] ?? 'no gate of this host saw it';
+        violations.push(`a frame from host ${frame.host} at ${frame.atMs.toFixed(3)}: ${why}`);
+        continue;
+      }
+      note.seen = true;
+      if (reasons[index] === 'free') free += 1;
+      else acknowledged += 1;
+    }
+    return { acknowledged, free, violations };
+  }
+
+  /** `acknowledged`, `free`, or why it may not. */
+  #mayBeSeen({ host, atMs }: WitnessedFrame, note: Note): string {
+    const { watch, sequence } = note;
+    if (note.atMs > atMs) return 'it was seen before the guest sent it';
+    if (note.passed) {
+      const lawful = !watch.closed || sequence <= watch.lastPassed;
+      return lawful ? 'free' : `number ${sequence} passed a gate that was closed`;
+    }
+    if (watch.openedAtMs !== undefined && watch.openedAtMs <= atMs) return 'free';
+    const cut = coveringCut(watch.cuts, sequence);
+    if (cut === undefined) return `number ${sequence} was held, and no epoch covers it`;
+    const { heard, epoch } = cut;
+    if (heard === undefined || heard.atMs > atMs) {
+      return `number ${sequence} left before the ack of its epoch, ${epoch}, was heard`;
+    }
+    const sent = this.#sent[otherHost(host)].get(heard.epoch) ?? [];
+    if (!sent.some((at) => at >= cut.atMs && at <= heard.atMs)) {
+      return `number ${sequence} left upon an ack of epoch ${heard.epoch} that nobody sent`;
+    }
+    return 'acknowledged';
+  }
+
+  #line(host: HostName, process: string, line: string): void {
+    const [time = '', what, number = '', more = ''] = line.split(' ');
+    const at = { atMs: Number(time.slice(0, -3)) / 1000, number: Number(number) };
+    const watch = this.#watches.get(process) ?? newWatch();
+    this.#watches.set(process, watch);
+    switch (what) {
+      case 'closed':
+        watch.closed = true;
+        watch.lastPassed = at.number;
+        return;
+      case 'opened':
+        watch.openedAtMs = at.atMs;
+        this.#watches.set(process, newWatch());
+        return;
+      case 'held':
+      case 'passed': {
+        const key = keyOfNoted(more);
+        const notes = this.#notes[host].get(key) ?? [];
+        notes.push({ sequence: at.number, atMs: at.atMs, passed: what === 'passed', watch, seen: false });
+        this.#notes[host].set(key, notes);
+        return;
+      }
+      case 'cut':
+        watch.cuts.push({ epoch: at.number, through: Number(more), atMs: at.atMs, heard: undefined });
+        return;
+      case 'ack-heard':
+        for (const cut of watch.cuts.toReversed()) {
+          if (cut.heard !== undefined) break;
+          if (cut.epoch <= at.number) cut.heard = { epoch: at.number, atMs: at.atMs };
+        }
+        return;
+      case 'ack-sent': {
+        const sent = this.#sent[host].get(at.number) ?? [];
+        sent.push(at.atMs);
+        this.#sent[host].set(at.number, sent);
+        return;
+      }
+      default:
+        throw new Error(`no line of evidence: "${line}"`);
+    }
+  }
+}
+
+function newWatch(): Watch {
+  return { closed: false, lastPassed: 0, openedAtMs: undefined, cuts: [] };
+}
+
+/** The first that covers it, by halves. */
+function coveringCut(cuts: readonly Cut[], sequence: number): Cut | undefined {
+  let [low, high] = [0, cuts.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (cuts[middle]!.through >= sequence) high = middle;
+    else low = middle + 1;
+  }
+  return cuts[low];
+}
+
+const CHUNK_BYTES = 1 << 20;
+
+/** Reads the evidence of a stage's hosts as it grows. */
+export class EvidenceReader {
+  readonly evidence = new Evidence();
+  readonly #folder: (host: HostName) => string;
+  readonly #read = new Map<string, { offset: number; half: string }>();
+
+  constructor(folder: (host: HostName) => string) {
+    this.#folder = folder;
+  }
+
+  /** Takes what was written since the last time. */
+  catchUp(): void {
+    for (const host of HOST_NAMES) {
+      for (const file of readdirSync(this.#folder(host))) {
+        this.evidence.add(host, file, this.#newLines(join(this.#folder(host), file)));
+      }
+    }
+  }
+
+  #newLines(path: string): string[] {
+    const place = this.#read.get(path) ?? { offset: 0, half: '' };
+    const chunk = Buffer.alloc(CHUNK_BYTES);
+    const fd = openSync(path, 'r');
+    const lines: string[] = [];
+    for (let bytes = -1; bytes !== 0;) {
+      bytes = readSync(fd, chunk, 0, CHUNK_BYTES, place.offset);
+      place.offset += bytes;
+      const [first = '', ...rest] = chunk.toString('latin1', 0, bytes).split('\n');
+      const whole = [place.half + first, ...rest];
+      place.half = whole.pop()!;
+      lines.push(...whole);
+    }
+    closeSync(fd);
+    this.#read.set(path, place);
+    return lines;
+  }
+}
