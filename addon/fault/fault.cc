@@ -43,6 +43,12 @@ void announce(const Fault& fault) {
           kLevelWarning, time.data(), static_cast<int>(now.tv_nsec / kNsPerMs), getpid(), fault.point.c_str());
 }
 
+// Stops the whole process, and returns once it goes on. A signal for this thread: one for the process may stop another
+// first, while this one goes on for a moment.
+void stop() {
+  KEMARI_ASSERT(raise(SIGSTOP) == 0);
+}
+
 // A timer's SIGCONT lets a stopped process go on. It comes again and again, should the first come before the stop.
 void stall(std::chrono::milliseconds duration) {
   sigevent event{};
@@ -54,7 +60,7 @@ void stall(std::chrono::milliseconds duration) {
   times.it_value = {duration.count() / kMsPerS, duration.count() % kMsPerS * kNsPerMs};
   times.it_interval = times.it_value;
   KEMARI_ASSERT(timer_settime(timer, 0, &times, nullptr) == 0);
-  KEMARI_ASSERT(kill(getpid(), SIGSTOP) == 0);
+  stop();
   KEMARI_ASSERT(timer_delete(timer) == 0);
 }
 
@@ -65,8 +71,7 @@ void carry_out(const Fault& fault) {
       // Not one instruction behind the point.
       while (true) pause();
     case FaultAction::kStop:
-      KEMARI_ASSERT(kill(getpid(), SIGSTOP) == 0);
-      return;
+      return stop();
     case FaultAction::kStall:
       return stall(fault.duration);
     case FaultAction::kDelay:

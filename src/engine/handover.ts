@@ -22,8 +22,14 @@ export const GO_ANSWER_MS = 5_000;
 
 type HandingOver = PrimaryState & { phase: 'handing-over' };
 
-/** The cut that the standby goes on from; the guest does not run here after it. */
-export function lastCapture(core: PrimaryCore, nowMs: number): PrimaryStep {
+/** The cut that the standby goes on from; the guest does not run here after it. No capture is under way. */
+export function lastEpoch(core: PrimaryCore, nowMs: number): PrimaryStep {
+  if (core.standsFor === core.epoch) {
+    return to(
+      { phase: 'handing-over', core, handover: 'last-epoch' },
+      log('info', 'switchover: the guest stands here for an epoch that is on its way, which is its last'),
+    );
+  }
   const epoch = core.epoch + 1n;
   return to(
     {
@@ -43,7 +49,7 @@ export function handingOver(state: HandingOver, input: PrimaryInput, nowMs: numb
   switch (input.type) {
     case 'captured': {
       const captured = noteCaptured(core, input, nowMs);
-      return handover === 'capture-first' ? lastCapture(captured, nowMs) : to({ ...state, core: captured });
+      return handover === 'capture-first' ? lastEpoch(captured, nowMs) : to({ ...state, core: captured });
     }
     case 'drained':
       if (handover !== 'draining') return to(state);

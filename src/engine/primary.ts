@@ -1,6 +1,6 @@
 import { assert, unreachable } from '../base/assert.js';
 import { disarming, silent } from './guarded.js';
-import { handingOver, lastCapture } from './handover.js';
+import { handingOver, lastEpoch } from './handover.js';
 import { startPacing } from './pacing.js';
 import { nextCaptureMs, resumeAfter, type SyncFacts } from './policy.js';
 import {
@@ -221,7 +221,7 @@ function operator(
         return refuse(state, 'KEMARI_NOT_PROTECTED', 'no epoch has reached the standby yet: wait for it');
       }
       if (core.capturing) return to({ phase: 'handing-over', core, handover: 'capture-first' });
-      return lastCapture(core, nowMs);
+      return lastEpoch(core, nowMs);
     case 'resume-unprotected':
       return refuse(state, 'KEMARI_PEER_ANSWERS', 'the standby answers: use "unprotect" to end protection');
     default:

@@ -65,10 +65,7 @@ export class TwoHosts {
    *
    * Errors: `KEMARI_STAGE`, `KEMARI_STAGE_NAME`, `KEMARI_STAGE_EXISTS` (with this name, by a process that lives or nobody).
    */
-  static async up(
-    name: string,
-    options: { readonly owned: boolean; readonly evidence?: boolean },
-  ): Promise<TwoHosts> {
+  static async up(name: string, options: { readonly owned: boolean; readonly evidence?: boolean }): Promise<TwoHosts> {
     await removeOrphans();
     const stage = new TwoHosts(stageNames(name), options.evidence);
     claim(stage.names, options.owned);

@@ -8,7 +8,15 @@ import { appendRecord, readRecords, type DrillRecord } from './chain/record.js';
 import { summarize, tableText } from './chain/table.js';
 
 function record(index: number, fault: string, waitMs: number | undefined): DrillRecord {
-  const figures = { from: 'A', to: 'B', waitMs: waitMs ?? 0, messages: 1, operations: 1, transactions: 1, frames: 1 } as const;
+  const figures = {
+    from: 'A',
+    to: 'B',
+    waitMs: waitMs ?? 0,
+    messages: 1,
+    operations: 1,
+    transactions: 1,
+    frames: 1,
+  } as const;
   return {
     ...{ commit: 'c0ffee', seed: 7, index, fault, policy: 'kemari', seconds: 1, at: '2026-01-01T00:00:00Z' },
     ...(waitMs === undefined ? { survived: false, failure: 'lost' } : { survived: true, figures }),

@@ -58,13 +58,23 @@ test('a frame that left before its ack was heard is found', (t) => {
 
 test('a frame that left upon an ack that no standby sent, or sent later, is found', (t) => {
   for (const sent of [[], ['24500000 ack-sent 5 0'], [at(23, 'ack-sent 4 0')]]) {
-    t.regex(protectedOnA([], sent).judge([seen('A', 30, 2)]).violations.join(), /an ack of epoch 5 that nobody sent/);
+    t.regex(
+      protectedOnA([], sent)
+        .judge([seen('A', 30, 2)])
+        .violations.join(),
+      /an ack of epoch 5 that nobody sent/,
+    );
   }
 });
 
 test('a frame that no epoch covers is found, and so is one whose epoch was never acknowledged', (t) => {
   const held = at(30, `held 3 ${noted(3)}`);
-  t.regex(protectedOnA([held]).judge([seen('A', 40, 3)]).violations.join(), /no epoch covers it/);
+  t.regex(
+    protectedOnA([held])
+      .judge([seen('A', 40, 3)])
+      .violations.join(),
+    /no epoch covers it/,
+  );
   t.regex(
     protectedOnA([held, at(31, 'cut 6 3')])
       .judge([seen('A', 40, 3)])
@@ -79,7 +89,12 @@ test('a frame that passed a closed gate is found', (t) => {
 });
 
 test('a frame that no gate of its host saw is found, and so is one that was seen twice', (t) => {
-  t.regex(protectedOnA().judge([seen('B', 25, 2)]).violations.join(), /no gate of this host saw it/);
+  t.regex(
+    protectedOnA()
+      .judge([seen('B', 25, 2)])
+      .violations.join(),
+    /no gate of this host saw it/,
+  );
   t.is(protectedOnA().judge([seen('A', 25, 2), seen('A', 26, 2)]).violations.length, 1);
 });
 

@@ -155,6 +155,33 @@ test("a standby that never says that it forgot the domain is left on the operato
 
 const switchover: PrimaryInput = { type: 'operator', verb: 'switchover' };
 
+test('a strict guest that stands for its ack is handed over with the epoch it stands for', (t) => {
+  const from = play([strict, copied, captured(1n, 0n), acked(1n)]).state;
+  const after = [acked(2n), { type: 'drained' }, { type: 'peer-says', word: 'taken' }] as const;
+  for (const inputs of [
+    [held(5n), captured(2n, 5n), switchover],
+    [held(5n), switchover, captured(2n, 5n)],
+  ]) {
+    const { state, effects } = play([...inputs, ...after], from, 10);
+    t.deepEqual(effects.map(doing), [
+      ['capture'],
+      [],
+      [],
+      ['drain'],
+      ['send', 'set-timer'],
+      ['end-machine', 'drop-link'],
+    ]);
+    t.is(state.phase, 'handed-over');
+  }
+});
+
+test('a strict guest whose switchover comes to nothing while it stands for its ack goes on', (t) => {
+  const from = play([strict, copied, captured(1n, 0n), acked(1n)]).state;
+  const { last, state } = play([held(5n), captured(2n, 5n), switchover, lost], from, 10);
+  t.is(state.phase, 'silent');
+  t.is(doing(last).filter((what) => what === 'resume-guest').length, 1);
+});
+
 test('a switchover sends go only after the last ack and after its own writes have landed', (t) => {
   const { effects, state } = play(
     [switchover, captured(2n, 3n), acked(2n), { type: 'drained' }, { type: 'peer-says', word: 'taken' }],

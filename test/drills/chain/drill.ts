@@ -101,7 +101,12 @@ export async function drill(chain: Chain, { index, seed, fault, policy }: Planne
       if (acknowledged === 0) broken.push('no frame was seen to leave after its ack: the evidence proves nothing');
       if (broken.length > 0) throw new Error(broken.join('\n'));
       await mend(chain, chain.host);
-      const counts = { messages: said.answered, operations: stored.answered, transactions: transactions.acknowledged, frames: acknowledged };
+      const counts = {
+        messages: said.answered,
+        operations: stored.answered,
+        transactions: transactions.acknowledged,
+        frames: acknowledged,
+      };
       return { from, to: chain.host, waitMs, ...counts };
     } finally {
       await keyValues.kill();
