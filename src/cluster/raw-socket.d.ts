@@ -5,6 +5,7 @@ declare module 'raw-socket' {
   export const Protocol: { readonly ICMP: number; readonly ICMPv6: number };
   export const AddressFamily: { readonly IPv4: number; readonly IPv6: number };
 
+  /** Its `message` is a packet and whom it is from. */
   export interface RawSocket extends EventEmitter {
     /** Sends `length` bytes of `buffer` from `offset` on; the address is one, not a name. */
     send(

@@ -5,7 +5,7 @@ import test from 'ava';
 import { FAULTS } from './chain/faults.js';
 import { planned } from './chain/plan.js';
 import { appendRecord, readRecords, type DrillRecord } from './chain/record.js';
-import { summarize, tableText } from './chain/table.js';
+import { summarize, summarizeTraffic, tableText, trafficTableText } from './chain/table.js';
 
 function record(index: number, fault: string, waitMs: number | undefined): DrillRecord {
   const figures = {
@@ -16,6 +16,7 @@ function record(index: number, fault: string, waitMs: number | undefined): Drill
     operations: 1,
     transactions: 1,
     frames: 1,
+    traffic: [{ traffic: 'pings', sent: 10, lost: 2, late: 1, doubled: 0, waitMs: 2 * (waitMs ?? 0) }],
   } as const;
   return {
     ...{ commit: 'c0ffee', seed: 7, index, fault, policy: 'kemari', seconds: 1, at: '2026-01-01T00:00:00Z' },
@@ -51,4 +52,15 @@ test('the table counts what was tried and survived, and waits of what was surviv
     { fault: 'all', tried: 101, survived: 100, waitMs: { p50: 50, p99: 99, max: 100 } },
   ]);
   t.regex(tableText(rows), /^all +101 +100 +50 +99 +100$/m);
+});
+
+test('the table of traffic adds up what was lost, late and doubled, and has the longest waits', (t) => {
+  const rows = summarizeTraffic([
+    record(0, 'host killed', 100),
+    record(1, 'host killed', 300),
+    record(2, 'cut', undefined),
+  ]);
+  const waitMs = { p50: 200, p99: 600, max: 600 };
+  t.deepEqual(rows, [{ traffic: 'pings', sent: 20, lost: 4, late: 2, doubled: 0, waitMs }]);
+  t.regex(trafficTableText(rows), /^pings +20 +4 +2 +0 +200 +600 +600$/m);
 });

@@ -8,6 +8,7 @@ import type { EvidenceReader, Verdict } from './evidence.js';
 import { mend, protectAnew, type Fault } from './faults.js';
 import { KeyValueLoad } from './key-value-load.js';
 import { Seeded } from './seeded.js';
+import { TrafficLoad, type TrafficFigures } from './traffic-load.js';
 import { Transactions } from './transactions.js';
 
 /** A guest and where it runs; `conversation` is a drill's own. */
@@ -47,6 +48,7 @@ export interface DrillFigures {
   readonly transactions: number;
   /** Frames that were seen to leave after the ack of their epoch. */
   readonly frames: number;
+  readonly traffic: readonly TrafficFigures[];
 }
 
 const A_FEW_ANSWERS = 30;
@@ -67,12 +69,20 @@ export async function drill(chain: Chain, { index, seed, fault, policy }: Planne
     const startMs = nowMs();
     const keyValues = new KeyValueLoad(stage.machines.client, `d${index}:`, seed + index);
     const transactions = new Transactions(guest, index);
+    const traffic = new TrafficLoad(stage.machines.client);
     const goesOn = async (): Promise<void> => {
-      const wanted = { operations: keyValues.answered + A_FEW_OPERATIONS, transactions: transactions.acknowledged + 1 };
+      const wanted = {
+        operations: keyValues.answered + A_FEW_OPERATIONS,
+        transactions: transactions.acknowledged + 1,
+        answers: traffic.answered + A_FEW_ANSWERS,
+      };
       await conversation.untilAnswered(A_FEW_ANSWERS, GOES_ON_TIMEOUT_MS);
       await until(
-        'Redis and SQLite go on',
-        () => keyValues.answered >= wanted.operations && transactions.acknowledged >= wanted.transactions,
+        'Redis, SQLite, pings, datagrams and the stream go on',
+        () =>
+          keyValues.answered >= wanted.operations &&
+          transactions.acknowledged >= wanted.transactions &&
+          traffic.answered >= wanted.answers,
         GOES_ON_TIMEOUT_MS,
       );
     };
@@ -85,11 +95,13 @@ export async function drill(chain: Chain, { index, seed, fault, policy }: Planne
       await goesOn();
       await fault.settle?.(struck);
       await goesOn();
-      const waitMs = conversation.longestGapMs(struckAtMs - 1_000);
+      const fromMs = struckAtMs - 1_000;
+      const waitMs = conversation.longestGapMs(fromMs);
+      const { figures, faults } = await traffic.stop(fromMs);
       const [said, stored, kept] = [await conversation.stop(), await keyValues.stop(), await transactions.stop()];
       chain.written.push(...said.writes);
       chain.acknowledged.push(...said.acknowledged);
-      const broken = [...stored.faults, ...kept, ...said.violations];
+      const broken = [...stored.faults, ...kept, ...said.violations, ...faults];
       if (said.broken !== undefined) broken.push(`the connection: ${said.broken}`);
       if (said.unanswered > 0) broken.push(`${said.unanswered} messages without an answer`);
       const turns = turnsSince(chain, startMs);
@@ -107,9 +119,10 @@ export async function drill(chain: Chain, { index, seed, fault, policy }: Planne
         transactions: transactions.acknowledged,
         frames: acknowledged,
       };
-      return { from, to: chain.host, waitMs, ...counts };
+      return { from, to: chain.host, waitMs, ...counts, traffic: figures };
     } finally {
       await keyValues.kill();
+      await traffic.kill();
     }
   } finally {
     await conversation.kill();

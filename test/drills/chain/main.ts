@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { KemariError, messageOf } from '../../../src/base/errors.js';
 import { planned } from './plan.js';
 import { appendRecord, readRecords, type DrillRecord } from './record.js';
 import { run } from './run.js';
-import { summarize, tableText } from './table.js';
+import { summarize, summarizeTraffic, tableText, trafficTableText } from './table.js';
 
 /** `npm run drill`: real guests, real faults, and what their clients saw. */
 
@@ -58,9 +59,10 @@ function parse(argv: readonly string[]): Arguments {
   };
 }
 
-/** What the drills are of; `+` where files differ from it. */
+/** What the drills are of; `+` where files differ from it, `unknown` in a copy without its history. */
 function commitNow(): string {
   const git = (...args: string[]): string => execFileSync('git', args, { encoding: 'utf8' }).trim();
+  if (!existsSync('.git')) return 'unknown';
   return `${git('rev-parse', '--short=12', 'HEAD')}${git('status', '--porcelain') === '' ? '' : '+'}`;
 }
 
@@ -101,8 +103,12 @@ async function main({ count, seed, from, resume, json }: Arguments): Promise<num
   }
   const table = summarize(records);
   const survived = records.filter((record) => record.survived).length;
-  if (json) process.stdout.write(`${JSON.stringify({ commit, seed, table, drills: records, broken })}\n`);
-  else print(`\n${tableText(table)}\n\n${survived} of ${plan.length} survived, seed ${seed}`);
+  const traffic = summarizeTraffic(records);
+  if (json) process.stdout.write(`${JSON.stringify({ commit, seed, table, traffic, drills: records, broken })}\n`);
+  else {
+    const tables = [tableText(table), trafficTableText(traffic)].join('\n\n');
+    print(`\n${tables}\n\n${survived} of ${plan.length} survived, seed ${seed}`);
+  }
   return broken === undefined && survived === plan.length ? 0 : EXIT_FAILURE;
 }
 

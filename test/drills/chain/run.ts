@@ -23,7 +23,7 @@ export interface RunOptions {
 
 /** Drills of one guest: it ends with its file system being looked at. Then a new one is booted. */
 const CHAIN_LENGTH = 20;
-const SERVICES = 'http,ledger,redis';
+const SERVICES = 'http,ledger,redis,traffic';
 
 let stages = 0;
 

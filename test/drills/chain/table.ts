@@ -1,4 +1,5 @@
 import type { DrillRecord } from './record.js';
+import type { TrafficFigures } from './traffic-load.js';
 
 /** What one fault, or all of them, came to. */
 export interface DrillSummary {
@@ -20,20 +21,59 @@ export function summarize(records: readonly DrillRecord[]): DrillSummary[] {
 
 function row(fault: string, records: readonly DrillRecord[]): DrillSummary {
   const survived = records.filter((record) => record.survived);
-  const waits = survived.flatMap(({ figures }) => figures?.waitMs ?? []).sort((one, other) => one - other);
-  const at = (share: number): number => waits[Math.max(0, Math.ceil(share * waits.length) - 1)] ?? 0;
   return {
     ...{ fault, tried: records.length, survived: survived.length },
-    waitMs: { p50: at(0.5), p99: at(0.99), max: at(1) },
+    waitMs: waitsOf(survived.flatMap(({ figures }) => figures?.waitMs ?? [])),
   };
+}
+
+/** What one kind of traffic came to over the drills that were survived. */
+export interface TrafficSummary extends Omit<TrafficFigures, 'waitMs'> {
+  readonly waitMs: DrillSummary['waitMs'];
+}
+
+/** A row a kind of traffic. */
+export function summarizeTraffic(records: readonly DrillRecord[]): TrafficSummary[] {
+  const all = records.flatMap(({ survived, figures }) => (survived ? (figures?.traffic ?? []) : []));
+  return [...new Set(all.map(({ traffic }) => traffic))].map((traffic) => {
+    const figures = all.filter((one) => one.traffic === traffic);
+    const sum = (what: 'sent' | 'lost' | 'late' | 'doubled'): number =>
+      figures.reduce((total, one) => total + one[what], 0);
+    return {
+      ...{ traffic, sent: sum('sent'), lost: sum('lost'), late: sum('late'), doubled: sum('doubled') },
+      waitMs: waitsOf(figures.map(({ waitMs }) => waitMs)),
+    };
+  });
+}
+
+function waitsOf(waitsMs: readonly number[]): DrillSummary['waitMs'] {
+  const waits = waitsMs.toSorted((one, other) => one - other);
+  const at = (share: number): number => waits[Math.max(0, Math.ceil(share * waits.length) - 1)] ?? 0;
+  return { p50: at(0.5), p99: at(0.99), max: at(1) };
+}
+
+export function trafficTableText(rows: readonly TrafficSummary[]): string {
+  const cells = rows.map(({ traffic, sent, lost, late, doubled, waitMs }) => [
+    ...[traffic, ...[sent, lost, late, doubled].map(String)],
+    ...waitCells(waitMs),
+  ]);
+  return aligned([['traffic', 'sent', 'lost', 'late', 'doubled', 'wait p50 ms', 'p99', 'max'], ...cells]);
 }
 
 export function tableText(rows: readonly DrillSummary[]): string {
   const cells = rows.map(({ fault, tried, survived, waitMs }) => [
     ...[fault, String(tried), String(survived)],
-    ...[waitMs.p50, waitMs.p99, waitMs.max].map((ms) => ms.toFixed(0)),
+    ...waitCells(waitMs),
   ]);
-  const lines = [['fault', 'tried', 'survived', 'wait p50 ms', 'p99', 'max'], ...cells];
+  return aligned([['fault', 'tried', 'survived', 'wait p50 ms', 'p99', 'max'], ...cells]);
+}
+
+function waitCells({ p50, p99, max }: DrillSummary['waitMs']): string[] {
+  return [p50, p99, max].map((ms) => ms.toFixed(0));
+}
+
+/** Columns of one width each, the first to the left. */
+function aligned(lines: readonly (readonly string[])[]): string {
   const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
   return lines
     .map((line) =>
