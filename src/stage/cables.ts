@@ -1,13 +1,16 @@
 import { KemariError } from '../base/errors.js';
 import type { Namespace } from './namespace.js';
 import { HOST_NAMES, MACHINE_NAMES, type HostName, type MachineName } from './names.js';
-import { HOST_DEVICES, LINK_NAMES, LINKS, type Link, type LinkName, type Port } from './topology.js';
+import { GUEST_BRIDGE, HOST_DEVICES, LINK_NAMES, LINKS, type Link, type LinkName, type Port } from './topology.js';
 
 /** What `cut` takes: a cable, all cables of a host, or both hosts' cables to one network. */
 export type CutTarget = LinkName | HostName | 'client' | 'storage';
 
 /** Our table of nftables(8) in each namespace: it has a chain for each device that hears nothing. */
 const TABLE = 'kemari-cut';
+
+/** Where a host looks for its neighbours. */
+const NEIGHBOUR_DEVICES: readonly string[] = [GUEST_BRIDGE, 'sync', 'store'];
 
 /** Of the token bucket (tc-tbf(8)): a queue of so long, a burst of so much. */
 const SHAPE_LATENCY = '50ms';
@@ -46,8 +49,11 @@ export class Cables {
   async heal(): Promise<void> {
     for (const machine of MACHINE_NAMES)
       await this.#nft(machine, `table netdev ${TABLE}\ndelete table netdev ${TABLE}\n`);
-    for (const host of HOST_NAMES)
-      await this.#namespaces[host].ip(HOST_DEVICES.map((device) => `link set ${device} up`));
+    for (const host of HOST_NAMES) {
+      // Who was looked for in vain may still be: whoever asks next would be told that there is no way.
+      const forget = NEIGHBOUR_DEVICES.map((device) => `neighbour flush dev ${device}`);
+      await this.#namespaces[host].ip([...HOST_DEVICES.map((device) => `link set ${device} up`), ...forget]);
+    }
   }
 
   /**
