@@ -83,14 +83,19 @@ export class StagedGuest {
     const guest = new StagedGuest(stage, disks);
     writeFileSync(guest.domainFile, stringify(domainFile(options, disks)));
     try {
-      await guest.kemari('A', 'create', guest.domainFile);
-      await waitForConsole(guest.#paths('A').consoleSocket, READY, BOOT_TIMEOUT_MS);
+      await guest.create('A');
       return guest;
     } catch (error) {
       throw new KemariError('KEMARI_STAGE', `${messageOf(error)}\nthe domain's log:\n${guest.log('A')}`, {
         cause: error,
       });
     }
+  }
+
+  /** Has a host start the guest, from its disk, and waits until its services listen. Errors: those of `kemari`. */
+  async create(host: HostName, ...options: string[]): Promise<void> {
+    await this.kemari(host, 'create', ...options, this.domainFile);
+    await waitForConsole(this.#paths(host).consoleSocket, READY, BOOT_TIMEOUT_MS);
   }
 
   /** What `kemari create` is given on either host. */

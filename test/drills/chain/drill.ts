@@ -1,15 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { auditLedger, LEDGER_FILE } from '../../../src/stage/ledger-line.js';
 import { otherHost, type HostName } from '../../../src/stage/names.js';
 import { GUEST_MAC } from '../../../src/stage/staged-guest.js';
 import { nowMs } from '../../../src/stage/wall-clock.js';
 import { until, type Scene } from '../../fixtures/two-hosts.js';
+import { Clients, type ClientFigures, type Writes } from './clients.js';
 import type { EvidenceReader, Verdict } from './evidence.js';
 import { mend, protectAnew, type Fault } from './faults.js';
-import { KeyValueLoad } from './key-value-load.js';
 import { Seeded } from './seeded.js';
-import { TrafficLoad, type TrafficFigures } from './traffic-load.js';
-import { Transactions } from './transactions.js';
 
 /** A guest and where it runs; `conversation` is a drill's own. */
 export interface Chain extends Omit<Scene, 'conversation'> {
@@ -17,9 +14,7 @@ export interface Chain extends Omit<Scene, 'conversation'> {
   readonly evidence: EvidenceReader;
   /** How many of the guest's frames were judged. */
   judged: number;
-  /** Every write of every conversation so far, in order, and those that were acknowledged. */
-  readonly written: string[];
-  readonly acknowledged: string[];
+  readonly writes: Writes;
 }
 
 /** A drill's place in its run: the seed and the number give all of it again. */
@@ -38,93 +33,56 @@ export const POLICIES: Readonly<Record<Policy, readonly string[]>> = {
   remus: ['--remus', '--interval', '50'],
 };
 
-export interface DrillFigures {
+export interface DrillFigures extends ClientFigures {
   readonly from: HostName;
   readonly to: HostName;
-  /** The longest that the client waited for an answer, from just before the fault on. */
-  readonly waitMs: number;
-  readonly messages: number;
-  readonly operations: number;
-  readonly transactions: number;
   /** Frames that were seen to leave after the ack of their epoch. */
   readonly frames: number;
-  readonly traffic: readonly TrafficFigures[];
 }
 
-const A_FEW_ANSWERS = 30;
-const A_FEW_OPERATIONS = 20;
 const STRIKE_WITHIN_MS = 1_500;
-const GOES_ON_TIMEOUT_MS = 60_000;
+const RUNS_TIMEOUT_MS = 60_000;
+
+/** Waits count from a little before the fault on. */
+const BEFORE_MS = 1_000;
 
 /** One drill from a guest that runs to a guest that runs. Errors: what was broken, with everything that was found. */
-export async function drill(chain: Chain, { index, seed, fault, policy }: Planned): Promise<DrillFigures> {
+export async function drill(chain: Chain, planned: Planned): Promise<DrillFigures> {
   const { guest, stage } = chain;
+  const { index, seed, fault, policy } = planned;
   const random = new Seeded(seed + index);
   const from = chain.host;
   const struck = { guest, stage, host: from, random };
-  const protection = [...POLICIES[policy], ...fault.protection];
   const conversation = await guest.converse();
+  let clients: Clients | undefined;
   try {
-    await protectAnew({ ...chain, conversation }, from, protection);
+    await protectAnew({ ...chain, conversation }, from, [...POLICIES[policy], ...fault.protection]);
     const startMs = nowMs();
-    const keyValues = new KeyValueLoad(stage.machines.client, `d${index}:`, seed + index);
-    const transactions = new Transactions(guest, index);
-    const traffic = new TrafficLoad(stage.machines.client);
-    const goesOn = async (): Promise<void> => {
-      const wanted = {
-        operations: keyValues.answered + A_FEW_OPERATIONS,
-        transactions: transactions.acknowledged + 1,
-        answers: traffic.answered + A_FEW_ANSWERS,
-      };
-      await conversation.untilAnswered(A_FEW_ANSWERS, GOES_ON_TIMEOUT_MS);
-      await until(
-        'Redis, SQLite, pings, datagrams and the stream go on',
-        () =>
-          keyValues.answered >= wanted.operations &&
-          transactions.acknowledged >= wanted.transactions &&
-          traffic.answered >= wanted.answers,
-        GOES_ON_TIMEOUT_MS,
-      );
-    };
-    try {
-      await goesOn();
-      await delay(random.between(0, STRIKE_WITHIN_MS));
-      const struckAtMs = nowMs();
-      await fault.strike(struck);
-      await untilItRuns(chain, fault);
-      await goesOn();
+    clients = new Clients(guest, conversation, planned);
+    await clients.goesOn();
+    await delay(random.between(0, STRIKE_WITHIN_MS));
+    const struckAtMs = nowMs();
+    await fault.strike(struck);
+    await untilItRuns(chain, fault);
+    if (fault.goesOn === 'anew') {
+      await clients.lost();
+    } else {
+      await clients.goesOn();
       await fault.settle?.(struck);
-      await goesOn();
-      const fromMs = struckAtMs - 1_000;
-      const waitMs = conversation.longestGapMs(fromMs);
-      const { figures, faults } = await traffic.stop(fromMs);
-      const [said, stored, kept] = [await conversation.stop(), await keyValues.stop(), await transactions.stop()];
-      chain.written.push(...said.writes);
-      chain.acknowledged.push(...said.acknowledged);
-      const broken = [...stored.faults, ...kept, ...said.violations, ...faults];
-      if (said.broken !== undefined) broken.push(`the connection: ${said.broken}`);
-      if (said.unanswered > 0) broken.push(`${said.unanswered} messages without an answer`);
-      const turns = turnsSince(chain, startMs);
-      const expected = chain.host === from ? from : `${from} ${chain.host}`;
-      if (turns !== expected) broken.push(`hosts spoke for the guest in the turns ${turns}, expected ${expected}`);
-      broken.push(...(await auditWrites(chain)));
-      const { acknowledged, violations } = judgeFrames(chain);
-      broken.push(...violations);
-      if (acknowledged === 0) broken.push('no frame was seen to leave after its ack: the evidence proves nothing');
-      if (broken.length > 0) throw new Error(broken.join('\n'));
-      await mend(chain, chain.host);
-      const counts = {
-        messages: said.answered,
-        operations: stored.answered,
-        transactions: transactions.acknowledged,
-        frames: acknowledged,
-      };
-      return { from, to: chain.host, waitMs, ...counts, traffic: figures };
-    } finally {
-      await keyValues.kill();
-      await traffic.kill();
+      await clients.goesOn();
     }
+    const { figures, broken } = await clients.stop(struckAtMs - BEFORE_MS, chain.writes);
+    const turns = turnsSince(chain, startMs);
+    const expected = chain.host === from ? from : `${from} ${chain.host}`;
+    if (turns !== expected) broken.push(`hosts spoke for the guest in the turns ${turns}, expected ${expected}`);
+    const { acknowledged, violations } = judgeFrames(chain);
+    broken.push(...violations);
+    if (acknowledged === 0) broken.push('no frame was seen to leave after its ack: the evidence proves nothing');
+    if (broken.length > 0) throw new Error(broken.join('\n'));
+    await mend(chain, chain.host);
+    return { from, to: chain.host, ...figures, frames: acknowledged };
   } finally {
+    await clients?.kill();
     await conversation.kill();
   }
 }
@@ -135,12 +93,12 @@ async function untilItRuns(chain: Chain, fault: Fault): Promise<void> {
   const there = otherHost(host);
   const runsOn = async (one: HostName): Promise<boolean> => guest.runsOn(one).catch(() => false);
   if (fault.goesOn === 'either') {
-    await until('one host runs it', async () => (await runsOn(host)) !== (await runsOn(there)), GOES_ON_TIMEOUT_MS);
+    await until('one host runs it', async () => (await runsOn(host)) !== (await runsOn(there)), RUNS_TIMEOUT_MS);
     chain.host = (await runsOn(there)) ? there : host;
     return;
   }
   chain.host = fault.goesOn === 'there' ? there : host;
-  await until(`it runs on host ${chain.host}`, () => runsOn(chain.host), GOES_ON_TIMEOUT_MS);
+  await until(`it runs on host ${chain.host}`, () => runsOn(chain.host), RUNS_TIMEOUT_MS);
 }
 
 function turnsSince({ witness }: Chain, sinceMs: number): string {
@@ -155,13 +113,4 @@ export function judgeFrames(chain: Chain): Verdict {
   const verdict = chain.evidence.evidence.judge(seen.slice(chain.judged));
   chain.judged = seen.length;
   return verdict;
-}
-
-/** Past the page cache: what the disk has, by the guest's own word. */
-async function auditWrites({ guest, written, acknowledged }: Chain): Promise<string[]> {
-  const text = await guest.run(`echo 3 >/proc/sys/vm/drop_caches; cat ${LEDGER_FILE}`);
-  const { lost, doubled, misplaced, strange } = auditLedger(text, written, acknowledged);
-  return Object.entries({ lost, doubled, misplaced, strange }).flatMap(([what, lines]) =>
-    lines.length === 0 ? [] : [`writes ${what}: ${lines.join(', ')}`],
-  );
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf } from '../../../src/base/errors.js';
+import { asKemariError, messageOf } from '../../../src/base/errors.js';
 import { sendSignal } from '../../../src/stage/namespace.js';
-import { otherHost, type HostName } from '../../../src/stage/names.js';
+import { HOST_NAMES, otherHost, type HostName } from '../../../src/stage/names.js';
 import { GUEST_NAME } from '../../../src/stage/staged-guest.js';
 import { AUTO, isProtected, MANUAL, TAKEOVER_TIMEOUT_MS, until, type Scene } from '../../fixtures/two-hosts.js';
 import type { Seeded } from './seeded.js';
@@ -17,8 +17,8 @@ export interface Fault {
   readonly name: string;
   /** Options of `kemari migrate` that it needs. */
   readonly protection: readonly string[];
-  /** Where the guest goes on: with the other host, where it is, or on either of them. */
-  readonly goesOn: 'there' | 'here' | 'either';
+  /** Where the guest goes on: with the other host, where it is, or on either of them; `anew`: here, from its disk. */
+  readonly goesOn: 'there' | 'here' | 'either' | 'anew';
   /** Has it happen; fulfilled when it has, or when what had to be observed was. */
   readonly strike: (struck: Struck) => Promise<void>;
   /** After the guest went on: what must hold, before everything is mended. */
@@ -47,6 +47,10 @@ async function hasNoDomain({ guest }: Struck, host: HostName): Promise<void> {
   await until(`host ${host} has no domain`, async () => (await guest.kemari(host, 'list', '--json')).trim() === '[]');
 }
 
+function codeOf(error: unknown): string {
+  return asKemariError(error).code;
+}
+
 /** Each is drilled; in which order, the seed decides. */
 export const FAULTS: readonly Fault[] = [
   {
@@ -69,6 +73,31 @@ export const FAULTS: readonly Fault[] = [
     goesOn: 'there',
     strike: async ({ guest, host }) => {
       sendSignal((await guest.info(host)).dmPid, 'SIGKILL');
+    },
+  },
+  {
+    name: 'kemari-dm killed, SIGHUP',
+    protection: MANUAL,
+    goesOn: 'there',
+    strike: async (struck) => {
+      const { guest, host } = struck;
+      sendSignal((await guest.info(host)).dmPid, 'SIGKILL');
+      await hangUp(struck);
+    },
+  },
+  {
+    name: 'both hosts killed, the guest created anew',
+    protection: AUTO,
+    goesOn: 'anew',
+    strike: async ({ stage, guest, host }) => {
+      for (const one of HOST_NAMES) stage.machines[one].killNow();
+      // Storage forgets them, as it would before an operator lets anything write there again.
+      for (const one of HOST_NAMES) await stage.fence(one);
+      await stage.cables.heal();
+      for (const one of HOST_NAMES) await guest.startDaemon(one);
+      const code = await guest.create(host).then(() => 'created', codeOf);
+      if (code !== 'KEMARI_OWNED_ELSEWHERE') throw new Error(`"create" where it ran, unasked for: ${code}`);
+      await guest.create(host, '--claim');
     },
   },
   {

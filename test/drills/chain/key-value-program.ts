@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import type { KeyedOperation } from './key-value-load.js';
+import { nowMs } from '../../../src/stage/wall-clock.js';
 import { Seeded } from './seeded.js';
 
 /**
@@ -54,12 +55,16 @@ class Client {
     if (this.#asked === undefined) this.#socket.end();
   }
 
+  giveUp(): void {
+    this.#socket.destroy();
+  }
+
   #ask(): void {
     if (stopping) {
       this.#socket.end();
       return;
     }
-    const calledAtMs = performance.now();
+    const calledAtMs = nowMs();
     const common = { calledAtMs, answeredAtMs: undefined };
     const register = `${prefix}r${this.#random.between(1, REGISTERS)}`;
     const dice = this.#random.next();
@@ -95,7 +100,7 @@ class Client {
       return;
     }
     const text = found[1] ?? found[2];
-    const answeredAtMs = performance.now();
+    const answeredAtMs = nowMs();
     const { key, operation } = asked;
     if (operation.kind === 'set') tell({ key, operation: { ...operation, answeredAtMs } });
     else if (operation.kind === 'increment')
@@ -115,6 +120,10 @@ const all = Array.from({ length: Number(clients) }, (_, number) => new Client(nu
 process.stdin.resume().on('end', () => {
   stopping = true;
   for (const client of all) client.finish();
+});
+// The guest is gone: what has no answer never gets one.
+process.on('SIGTERM', () => {
+  for (const client of all) client.giveUp();
 });
 // The terminal's Ctrl-C is for whoever started this.
 process.on('SIGINT', () => undefined);

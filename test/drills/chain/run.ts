@@ -7,7 +7,7 @@ import { StagedGuest } from '../../../src/stage/staged-guest.js';
 import { TwoHosts } from '../../../src/stage/two-hosts.js';
 import { Witness } from '../../../src/stage/witness.js';
 import { GUEST_IMAGE } from '../../fixtures/guest-image.js';
-import { drill, judgeFrames, type Chain, type Planned } from './drill.js';
+import { drill, judgeFrames, type Chain, type DrillFigures, type Planned } from './drill.js';
 import { EvidenceReader } from './evidence.js';
 import type { DrillRecord } from './record.js';
 import { Transactions } from './transactions.js';
@@ -75,7 +75,7 @@ async function boot(stage: TwoHosts): Promise<Chain> {
   for (const host of HOST_NAMES) await guest.startDaemon(host);
   await Transactions.prepare(guest);
   const evidence = new EvidenceReader((host) => stage.evidenceFolder(host));
-  return { stage, guest, witness, evidence, judged: 0, host: 'A', written: [], acknowledged: [] };
+  return { stage, guest, witness, evidence, judged: 0, host: 'A', writes: { written: [], acknowledged: [] } };
 }
 
 /** Whether the drill was survived. */
@@ -90,7 +90,7 @@ async function one(chain: Chain, planned: Planned, options: RunOptions): Promise
     onRecord({ ...common, survived: true, seconds: seconds(), at: new Date().toISOString(), figures });
     print(
       `ok    ${index}  ${fault.name}, ${policy}: ${figures.from} -> ${figures.to}, ` +
-        `the client waited ${figures.waitMs.toFixed(0)} ms (${seconds()} s)`,
+        `${waitText(figures)} (${seconds()} s)`,
     );
     return true;
   } catch (error) {
@@ -102,6 +102,10 @@ async function one(chain: Chain, planned: Planned, options: RunOptions): Promise
     for (const line of messageOf(error).split('\n').slice(0, 12)) print(`      ${line}`);
     return false;
   }
+}
+
+function waitText({ waitMs }: DrillFigures): string {
+  return waitMs === undefined ? 'connections lost with both hosts' : `the client waited ${waitMs.toFixed(0)} ms`;
 }
 
 function keepLogs({ guest }: Chain, { seed, index }: Planned, failure: string, folder: string): string {

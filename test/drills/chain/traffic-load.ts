@@ -11,7 +11,9 @@ const UDP_PORT = 7001;
 const TCP_PORT = 7002;
 const STOP_TIMEOUT_MS = 60_000;
 
-interface Arrivals { readonly arrivalsMs: readonly number[] }
+interface Arrivals {
+  readonly arrivalsMs: readonly number[];
+}
 
 /** What the program at the client says. Times are milliseconds of Unix time. */
 export type TrafficEvent =

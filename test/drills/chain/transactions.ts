@@ -31,6 +31,13 @@ export class Transactions {
     return this.#acknowledged.length;
   }
 
+  /** The guest has lost its connections: the one under way never gets an answer. */
+  async giveUp(): Promise<void> {
+    this.#stopping = true;
+    await this.#run;
+    this.#faults.length = 0;
+  }
+
   /** Waits for the one under way; then looks at the database: whole, atomic, nothing acknowledged lost, nothing unasked there. */
   async stop(): Promise<string[]> {
     this.#stopping = true;
