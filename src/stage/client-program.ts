@@ -63,7 +63,10 @@ socket.on('close', () => {
   tell({ event: 'closed', unanswered: outstanding.length });
   process.exit(0);
 });
-createInterface({ input: socket }).on('line', (line) => {
+const lines = createInterface({ input: socket });
+// It says again what the socket said.
+lines.on('error', () => undefined);
+lines.on('line', (line) => {
   const receivedAtMs = nowMs();
   const answer = parseAnswer(line);
   const expected = outstanding.shift();
