@@ -1,6 +1,6 @@
-// Evidence, for drills: a process that is told so notes each frame that its guest sends, each cut, each ack and each time
-// its gate closes or opens, before anything comes of it. Whoever looks at the network from outside can then say of each
-// frame that it saw whether it was let out in its time. src/base/README.md has the form of a line.
+// Evidence, for drills: a process that is told so notes each frame that its guest sends, each cut, each ack and each
+// time its gate closes or opens, before anything comes of it. Whoever looks at the network from outside can then say of
+// each frame that it saw whether it was let out in its time. src/base/README.md has the form of a line.
 #pragma once
 
 #include <sys/uio.h>

@@ -24,7 +24,8 @@ type HandingOver = PrimaryState & { phase: 'handing-over' };
 
 /** The cut that the standby goes on from; the guest does not run here after it. No capture is under way. */
 export function lastEpoch(core: PrimaryCore, nowMs: number): PrimaryStep {
-  if (core.standsFor === core.epoch) {
+  // Where the operator has paused it since, or let it go, the standby was told otherwise.
+  if (core.standsFor === core.epoch && core.told.operatorPaused === core.operatorPaused) {
     return to(
       { phase: 'handing-over', core, handover: 'last-epoch' },
       log('info', 'switchover: the guest stands here for an epoch that is on its way, which is its last'),

@@ -21,9 +21,8 @@ export class Seeded {
   }
 
   pick<T>(values: readonly T[]): T {
-    const value = values[this.between(0, values.length - 1)];
-    if (value === undefined) throw new RangeError('nothing to pick from');
-    return value;
+    if (values.length === 0) throw new RangeError('nothing to pick from');
+    return values[this.between(0, values.length - 1)] as T;
   }
 
   shuffle<T>(values: readonly T[]): T[] {
