@@ -118,10 +118,13 @@ try {
 } catch (error) {
   process.stderr.write(`drill: ${messageOf(error)}\n${USAGE}\n`);
 }
-process.exitCode =
+const code =
   values === undefined
     ? EXIT_USAGE
     : await main(values).catch((error: unknown) => {
         process.stderr.write(`drill: ${messageOf(error)}\n`);
         return EXIT_FAILURE;
       });
+// What was interrupted may still be waiting for a guest that is gone.
+if (code === EXIT_INTERRUPTED) process.exit(code);
+process.exitCode = code;

@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { KemariError, messageOf } from '../../../src/base/errors.js';
 import { checkFileSystem } from '../../../src/stage/disk-check.js';
 import { HOST_NAMES } from '../../../src/stage/names.js';
@@ -24,6 +25,9 @@ export interface RunOptions {
 /** Drills of one guest: it ends with its file system being looked at. Then a new one is booted. */
 const CHAIN_LENGTH = 20;
 const SERVICES = 'http,ledger,redis,traffic';
+
+/** How long what is under way may take to find that its stage is gone. */
+const LAST_ACTS_MS = 5_000;
 
 let stages = 0;
 
@@ -63,8 +67,10 @@ async function withStage(options: RunOptions, body: (stage: TwoHosts) => Promise
   try {
     outcome = await Promise.race([playing, aborted]);
   } finally {
+    // What is played may be making something this very moment, which keeps a folder from going or brings it back.
+    await stage.down().catch(() => undefined);
+    await Promise.race([playing.catch(() => undefined), delay(LAST_ACTS_MS)]);
     await stage.down();
-    await playing.catch(() => undefined);
   }
   if (outcome === 'aborted') throw new KemariError('KEMARI_INTERRUPTED', 'interrupted; nothing is left');
 }
