@@ -58,6 +58,19 @@ test('only native/ opens the addon, and nothing in src/ imports a test', (t) => 
   t.deepEqual(opening, [join('native', 'addon.ts')]);
 });
 
+test('the simulator has nothing of the product but the engine, which it tries, and base', (t) => {
+  const room = join('test', 'sim');
+  const imported = readdirSync(room)
+    .filter((file) => file.endsWith('.ts'))
+    .flatMap((file) => importsOf(readFileSync(join(room, file), 'utf8')))
+    .filter((path) => path.startsWith('../'));
+  t.true(imported.length > 5);
+  t.deepEqual(
+    imported.filter((path) => !/^\.\.\/\.\.\/src\/(engine|base)\//.test(path)),
+    [],
+  );
+});
+
 test('a wrong arrow is seen', (t) => {
   t.deepEqual(importsOf(`import a from './a.js';\nexport * from "../b/c.js";\nawait import('node:fs');\nimport 'd';`), [
     './a.js',

@@ -59,6 +59,11 @@ async function runLongStages(): Promise<void> {
     }
   };
   await Promise.all([fuzz(), fuzz()]);
+  say('the engine in seeded worlds');
+  const simulated = await runStage(totals, 'npm run sim, 50 s of new seeds', [
+    ...[process.execPath, 'dist/test/sim/main.js', '--for', '50'],
+  ]);
+  say(`        ${simulated.at(-1) ?? ''}`);
   say('the ring under AddressSanitizer and UndefinedBehaviorSanitizer');
   const printed = await runStage(totals, 'build with sanitizers', ['hack/sanitized-tree']);
   const env = Object.fromEntries(
