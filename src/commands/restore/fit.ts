@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { KemariError } from '../../base/errors.js';
+import { availableMemory } from '../../host/available-memory.js';
 import { hashBootFiles } from '../../host/boot-hashes.js';
 import type { MachineDescription } from '../../model/machine-description.js';
 import { identifyDisks } from '../../storage/identity.js';
@@ -8,8 +8,6 @@ import type { Offer } from '../../wire/contract.js';
 
 /** What a restore process and its machine need beside the guest's memory, with one checkpoint of usual size. */
 const OWN_MEMORY_BYTES = 256 << 20;
-
-const BYTES_PER_KIB = 1024;
 
 /**
  * Refuses a guest for whose memory this host has no room: it would be found when pages arrive, or when another guest dies.
@@ -26,12 +24,6 @@ export function checkMemory({ config }: Offer, availableBytes = availableMemory(
       `(${mib(config.memoryBytes)} MiB of guest memory): free some, or start its kemarid with --overcommit`,
     { details: { availableBytes, neededBytes: needed } },
   );
-}
-
-/** MemAvailable (proc(5)): what can be had without swapping. */
-function availableMemory(): number {
-  const kib = /^MemAvailable:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'latin1'))?.[1];
-  return kib === undefined ? Number.POSITIVE_INFINITY : Number(kib) * BYTES_PER_KIB;
 }
 
 /**
