@@ -165,7 +165,7 @@ async function runMigrate(argv: MigrateArguments, interrupt: Interrupt): Promise
       : '';
   printResult(json, done, `Domain "${done.name}" (domid ${done.domid}): ${done.outcome}: ${done.text}\n${after}`);
   // The domain is not where, or as, the user wanted it.
-  const wanted = argv.live ? ['handed-over'] : ['detached', 'handed-over', 'unprotected', 'ended'];
+  const wanted = argv.live ? ['handed-over'] : ['detached', 'handed-over', 'ended', ...(detach ? [] : ['unprotected'])];
   if (!wanted.includes(done.outcome)) process.exitCode = 1;
 }
 

@@ -57,7 +57,10 @@ function receiving(state: StandbyState & { phase: 'receiving' }, input: StandbyI
     case 'link-lost':
       return end(`${input.reason}; no epoch was complete, so there is nothing to take over`);
     case 'silent':
-      return end('the primary is silent; no epoch was complete, so there is nothing to take over');
+      return end('the primary is silent; no epoch was complete, so there is nothing to take over', {
+        ...{ do: 'send', word: 'refused' },
+        text: 'it did not hear this side for the takeover timeout while memory was copied; a slow link needs a longer one',
+      });
     case 'peer-says':
       return end('protection was called off', { do: 'send', word: 'disarmed' });
     case 'disarm':

@@ -54,6 +54,14 @@ test('nothing is taken over before an epoch is complete', (t) => {
   t.true(does(play(startStandby(manual), { type: 'sighup' }).last, 'refuse'));
 });
 
+test('a primary that is not heard while it copies memory is told so, and forgotten', (t) => {
+  const { state, last } = play(startStandby(auto), { type: 'silent' });
+  t.is(state.phase, 'ended');
+  t.like(last[0], { do: 'send', word: 'refused' });
+  t.true(does(last, 'discard'));
+  t.false(does(last, 'take-over'));
+});
+
 test('SIGHUP while the primary answers is a switchover', (t) => {
   const { state, last } = play(ready(manual), { type: 'sighup' });
   t.is(state.phase, 'ready');
