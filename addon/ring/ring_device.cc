@@ -32,11 +32,15 @@ RingDevice::~RingDevice() {
 
 void RingDevice::start() {
   const std::lock_guard life(life_mutex_);
-  KEMARI_ASSERT(!stopped_ && !thread_.joinable());
+  make_queues();
+  thread_ = std::thread([this] { run(); });
+}
+
+void RingDevice::make_queues() {
+  KEMARI_ASSERT(!stopped_ && !thread_.joinable() && queues_.empty());
   const uint32_t count = queue_count();
   KEMARI_ASSERT(count >= 1 && count <= kMaxQueues);
   for (uint32_t i = 0; i < count; i++) queues_.push_back(std::make_unique<DeviceQueue>(memory_, i));
-  thread_ = std::thread([this] { run(); });
 }
 
 void RingDevice::stop() {
@@ -135,12 +139,7 @@ void RingDevice::failed() noexcept {
 void RingDevice::run() {
   pthread_setname_np(pthread_self(), name_.substr(0, kMaxThreadNameBytes).c_str());
   std::unique_lock lock(mutex_);
-  loop_->enter_thread();
-  protect([this] {
-    loop_->add(session_->fd(), [this] { protect([this] { session_->serve(); }); });
-    watched_ = true;
-    thread_started();
-  });
+  enter();
   while (true) {
     if (stopping_) let_go();
     settle();
@@ -148,6 +147,40 @@ void RingDevice::run() {
     wait(lock);
     give_way(lock);
   }
+  leave(lock);
+}
+
+void RingDevice::run_here(const std::function<bool()>& next) {
+  const std::lock_guard life(life_mutex_);
+  make_queues();
+  stopped_ = true;  // by the time that anyone else can ask
+  std::unique_lock lock(mutex_);
+  enter();
+  while (true) {
+    if (stopping_) let_go();
+    settle();
+    if (stopping_ && idle()) break;
+    if (!serve_offered()) arm_kicks();
+    loop_->run_once(lock, stopping_);
+    if (stopping_) continue;
+    lock.unlock();
+    const bool goes_on = next();
+    lock.lock();
+    stopping_ = !goes_on;
+  }
+  leave(lock);
+}
+
+void RingDevice::enter() {
+  loop_->enter_thread();
+  protect([this] {
+    loop_->add(session_->fd(), [this] { protect([this] { session_->serve(); }); });
+    watched_ = true;
+    thread_started();
+  });
+}
+
+void RingDevice::leave(std::unique_lock<std::mutex>& lock) {
   thread_ending();
   // io_uring holds the file of a poll that was removed until the next turn, and a device's files are to be gone now.
   loop_->post([] {});

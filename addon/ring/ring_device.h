@@ -74,6 +74,9 @@ class RingDevice {
   RingDevice& operator=(const RingDevice&) = delete;
 
   void start();  // starts the thread
+  // In the place of start() and stop(): the caller's thread is the ring thread, until `next` says false and the device
+  // has let go of everything. `next` is called between turns, without the lock, and plays front-end and guest.
+  void run_here(const std::function<bool()>& next);
   // Drops what is held, abandons what is in flight (see abandon()), ends the thread, closes the socket. Blocks until
   // done. Idempotent. Any thread but the ring's own.
   void stop();
@@ -197,7 +200,10 @@ class RingDevice {
   friend class VhostUserSession;
 
   // --- the thread (ring_device.cc) ---
+  void make_queues();
   void run();
+  void enter();
+  void leave(std::unique_lock<std::mutex>& lock);
   void settle();
   void wait(std::unique_lock<std::mutex>& lock);
   bool serve_offered();

@@ -1,51 +1,16 @@
 // Fuzz target: the vhost-user back-end against a front-end and a guest that the input plays. The device behind it is
 // trivial: it answers every chain, some at once, some a turn later, some through the output gate.
-#include <sys/eventfd.h>
-#include <sys/socket.h>
-
-#include <chrono>
-#include <condition_variable>
-#include <cstdio>
-#include <cstdlib>
 #include <deque>
-#include <map>
 #include <memory>
-#include <mutex>
+#include <utility>
 #include <vector>
 
-#include "guest.h"
-#include "ring/ring_device.h"
+#include "front_end.h"
 
 namespace kemari::fuzz {
 namespace {
 
 constexpr uint32_t kQueues = 2;
-constexpr uint16_t kQueueSize = 16;
-constexpr size_t kMaxMessages = 64;  // their replies fit into the socket's buffer, unread
-constexpr auto kHang = std::chrono::seconds(8);
-
-// What the device tells its owner; the input is used up once it says that the connection has ended.
-class Ending {
- public:
-  void on_event(const DeviceEvent& event) {
-    if (event.type != DeviceEvent::Type::kDisconnected && event.type != DeviceEvent::Type::kProtocolError) return;
-    const std::lock_guard lock(mutex_);
-    ended_ = true;
-    changed_.notify_all();
-  }
-  void wait() {
-    std::unique_lock lock(mutex_);
-    if (changed_.wait_for(lock, kHang, [this] { return ended_; })) return;
-    std::fprintf(stderr, "the device did not notice that its front-end went away\n");
-    std::abort();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool ended_ = false;
-};
-
 class TrivialDevice final : public RingDevice {
  public:
   explicit TrivialDevice(Options options) : RingDevice(std::move(options)) {}
@@ -136,86 +101,6 @@ class TrivialDevice final : public RingDevice {
   std::deque<std::unique_ptr<Request>> held_[kQueues];
 };
 
-// The front-end: owns the socket's other end and the descriptors that it sends.
-class FrontEnd {
- public:
-  FrontEnd(int socket, int ram) : socket_(socket), ram_(ram) {}
-
-  void send(std::span<const uint8_t> bytes, uint8_t descriptors) {
-    if (bytes.empty() || ++sent_ > kMaxMessages) return;
-    std::vector<int> fds;
-    for (int i = 0; i < (descriptors & 15); ++i) fds.push_back((descriptors & 16) != 0 ? ram_ : kick_.get());
-    iovec vector{const_cast<uint8_t*>(bytes.data()), bytes.size()};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * 16)] = {};
-    msghdr message{};
-    message.msg_iov = &vector;
-    message.msg_iovlen = 1;
-    if (!fds.empty()) {
-      message.msg_control = control;
-      message.msg_controllen = CMSG_SPACE(sizeof(int) * fds.size());
-      cmsghdr* header = CMSG_FIRSTHDR(&message);
-      header->cmsg_level = SOL_SOCKET;
-      header->cmsg_type = SCM_RIGHTS;
-      header->cmsg_len = CMSG_LEN(sizeof(int) * fds.size());
-      std::memcpy(CMSG_DATA(header), fds.data(), sizeof(int) * fds.size());
-    }
-    static_cast<void>(sendmsg(socket_, &message, MSG_NOSIGNAL));  // the device may have closed by now: its right
-  }
-
-  void message(uint32_t request, std::vector<uint8_t> payload, uint8_t descriptors, uint32_t flags = 1,
-               int32_t size_lie = 0) {
-    std::vector<uint8_t> bytes(12);
-    const uint32_t header[3] = {request, flags, static_cast<uint32_t>(payload.size()) + size_lie};
-    std::memcpy(bytes.data(), header, sizeof header);
-    bytes.insert(bytes.end(), payload.begin(), payload.end());
-    send(bytes, descriptors);
-  }
-
-  void kick() {
-    const uint64_t one = 1;
-    static_cast<void>(!write(kick_.get(), &one, sizeof one));
-  }
-
- private:
-  int socket_;
-  int ram_;
-  UniqueFd kick_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-  size_t sent_ = 0;
-};
-
-template <typename... T>
-std::vector<uint8_t> pack(T... values) {
-  std::vector<uint8_t> bytes;
-  const auto append = [&bytes](auto value) {
-    const auto* raw = reinterpret_cast<const uint8_t*>(&value);
-    bytes.insert(bytes.end(), raw, raw + sizeof value);
-  };
-  (append(values), ...);
-  return bytes;
-}
-
-std::vector<uint8_t> memory_table() {
-  return pack(uint32_t{2}, uint32_t{0}, uint64_t{0}, kHalfBytes, kFrontEndBase, uint64_t{0}, kHighGpa, kHalfBytes,
-              kFrontEndBase + kHighGpa, kHalfBytes);
-}
-
-std::vector<uint8_t> queue_addresses(uint32_t index) {
-  return pack(index, uint32_t{0}, kFrontEndBase + kDescriptorGpa, kFrontEndBase + kUsedGpa,
-              kFrontEndBase + kAvailableGpa, uint64_t{0});
-}
-
-void set_up(FrontEnd& front_end) {
-  front_end.message(2, pack(uint64_t{0x1700000ff}), 0);  // SET_FEATURES: VERSION_1 and all that the ring has
-  front_end.message(16, pack(uint64_t{0x9209}), 0);      // SET_PROTOCOL_FEATURES
-  front_end.message(5, memory_table(), 2 | 16);
-  front_end.message(8, pack(uint32_t{0}, uint32_t{kQueueSize}), 0);
-  front_end.message(10, pack(uint32_t{0}, uint32_t{0}), 0);
-  front_end.message(9, queue_addresses(0), 0);
-  front_end.message(13, pack(uint64_t{0}), 1);
-  front_end.message(12, pack(uint64_t{0}), 1);
-  front_end.message(18, pack(uint32_t{0}, uint32_t{1}), 0);
-}
-
 std::vector<uint8_t> payload_of(Input& input, uint8_t shape) {
   const uint32_t index = shape >> 6;
   switch (shape & 15) {
@@ -297,17 +182,24 @@ void run(Input input) {
   TrivialDevice device({.name = "fuzz",
                         .socket = UniqueFd(sockets[1]),
                         .gate = gate,
-                        .allow_io_uring = (shape & 0x30) == 0x30,
+                        .allow_io_uring = (shape & 0xf0) == 0xf0,  // seldom: the kernel takes its time to make one
                         .on_event = [&ending](const DeviceEvent& event) { ending.on_event(event); }});
   device.set_suspend_on_stop((shape & 4) != 0);
-  device.start();
   FrontEnd front_end(front_end_side.get(), ram.get());
-  if ((shape & 1) != 0) set_up(front_end);
-  while (!input.empty()) step(front_end, *file, *gate, input);
-  shutdown(front_end_side.get(), SHUT_WR);
-  gate->open();  // a queue that drains must not wait for us for ever
-  ending.wait();
-  device.stop();
+  if ((shape & 1) != 0) set_up(front_end, 0xff);
+  bool hung_up = false;
+  // One turn of the front-end and its guest; false once there is nothing more to come.
+  run_device(device, ending, [&] {
+    if (!input.empty()) {
+      step(front_end, *file, *gate, input);
+      return true;
+    }
+    if (!std::exchange(hung_up, true)) {
+      shutdown(front_end_side.get(), SHUT_WR);
+      gate->open();  // a queue that drains must not wait for us for ever
+    }
+    return false;
+  });
 }
 
 }  // namespace
