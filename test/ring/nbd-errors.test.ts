@@ -1,9 +1,13 @@
 import { readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import test from 'ava';
 import { pattern, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT } from './disk-guest.js';
+import { cutAt } from './moving.js';
 import { startNbdkit, startNbdkitServer } from './nbd.js';
 import { eventOf, onStand, type Stand } from './stand.js';
 import { until } from './until.js';
+
+/** Its place in a device's part of a checkpoint (addon/ring/ring_state.h). */
+const UNANSWERED_WRITES = 24;
 
 test.serial(
   'an NBD server’s errors are the guest’s errors, and the disk goes on',
@@ -58,6 +62,16 @@ test.serial(
     t.is(guest.write(8, pattern(512, 8)), VIRTIO_BLK_S_OK);
     t.deepEqual(readFileSync(file).subarray(4096, 4608), pattern(512, 8));
     t.is(device.stats().unansweredWrites, 1, 'nothing tells that it will not');
+  }),
+);
+
+test.serial(
+  'a write that an NBD server may have had when it was lost is in the part of every later checkpoint',
+  onStand(async (t, stand) => {
+    const disk = await caughtInFlight(stand);
+    disk.guest.wait(4);
+    const cut = cutAt(stand, disk, [disk.driver]).bytes;
+    t.is(cut.readUInt32LE(UNANSWERED_WRITES), 1);
   }),
 );
 
