@@ -1,38 +1,28 @@
 // The standby's side of the lease: answers renewals while it grants, and knows when the primary was last heard.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <mutex>
 #include <optional>
-#include <thread>
 
-#include "error.h"
 #include "link/boot_clock.h"
-#include "link/connection.h"
-#include "link/lease_message.h"
+#include "link/lease_end.h"
 
 namespace kemari {
 
-class LeaseGranter {
+class LeaseGranter final : public LeaseEnd {
  public:
   struct Options {
     std::chrono::nanoseconds lease;
     std::chrono::nanoseconds takeover_timeout;  // longer than the lease
-    LinkClock::time_point connect_by;
-    std::function<void()> secured;
-    // The connection could not be secured. One that fails later is silence.
-    std::function<void(const Error&)> refused;
+    LeaseEnd::Options end;
     std::function<void(bool heard)> changed;  // false: nothing was heard for the takeover timeout
   };
 
   LeaseGranter(UniqueFd socket, std::optional<PskSecret> secret, Options options);
-  ~LeaseGranter();  // stops
-
-  void start();
-  void stop();
+  ~LeaseGranter() override { stop(); }
 
   // Answers no renewal from here on. Returns when the last one that was answered is over: the primary's lease runs from
   // the time it sent the renewal, which is before it came here.
@@ -42,20 +32,18 @@ class LeaseGranter {
   // Two hosts' clocks do not run alike: one part in this many is far more than they may differ.
   static constexpr int kDriftShare = 128;
 
-  void run();
-  void grant();
+  void talk() override;
+  BootClock::time_point runs_out_at() const override { return heard_at_ + options_.takeover_timeout; }
+  void has_run_out() override { note_silence(); }
   void heard(uint64_t renewal);
   void note_silence();
 
-  Connection connection_;
-  Options options_;
-  LeaseInbox inbox_{RecordType::kRenew};
+  const Options options_;
   BootClock::time_point heard_at_{};
   bool told_silent_ = false;
   std::mutex mutex_;  // of what follows
   bool granting_ = true;
   BootClock::time_point granted_until_{};
-  std::thread thread_;
 };
 
 }  // namespace kemari

@@ -7,34 +7,24 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <thread>
 
-#include "error.h"
 #include "link/boot_clock.h"
-#include "link/connection.h"
-#include "link/lease_message.h"
+#include "link/lease_end.h"
 
 namespace kemari {
 
-class LeaseHolder {
+class LeaseHolder final : public LeaseEnd {
  public:
   struct Options {
     std::chrono::nanoseconds lease;
-    LinkClock::time_point connect_by;
+    LeaseEnd::Options end;
     // Outputs may leave until then: send time of the answered renewal plus the lease. Never goes back.
     std::function<void(BootClock::time_point until)> renewed;
-    std::function<void()> secured;
-    // The connection could not be secured. One that fails later only lets the lease run out.
-    std::function<void(const Error&)> refused;
     std::function<void(bool valid)> changed;
   };
 
   LeaseHolder(UniqueFd socket, std::optional<PskSecret> secret, Options options);
-  ~LeaseHolder();  // stops
-
-  void start();
-  // Renews no more. Ends the thread; idempotent.
-  void stop();
+  ~LeaseHolder() override { stop(); }
 
   bool is_valid() const noexcept { return BootClock::now() < until_.load(); }
   std::chrono::nanoseconds round_trip() const noexcept { return round_trip_.load(); }
@@ -43,23 +33,21 @@ class LeaseHolder {
   static constexpr uint64_t kMaxUnanswered = 64;
   static constexpr int kRenewalsPerLease = 4;
 
-  void run();
-  void hold();
+  void talk() override;
+  BootClock::time_point runs_out_at() const override { return until(); }
+  void has_run_out() override { note_expiry(); }
   void renew();
   void answered(uint64_t renewal);
   void note_expiry();
   BootClock::time_point until() const noexcept { return until_.load(); }
 
-  Connection connection_;
-  Options options_;
-  LeaseInbox inbox_{RecordType::kAnswer};
+  const Options options_;
   std::array<BootClock::time_point, kMaxUnanswered> sent_at_{};  // by renewal number
   uint64_t sent_ = 0;
   uint64_t answered_ = 0;
   std::atomic<BootClock::time_point> until_{BootClock::time_point{}};
   std::atomic<std::chrono::nanoseconds> round_trip_{std::chrono::nanoseconds{0}};
   bool told_valid_ = false;
-  std::thread thread_;
 };
 
 }  // namespace kemari

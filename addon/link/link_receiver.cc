@@ -25,13 +25,12 @@ LinkReceiver::LinkReceiver(Options options)
       lease_(std::move(options_.connections.lease), secret_for(options_.connections, "lease"),
              {.lease = options_.connections.lease_time,
               .takeover_timeout = options_.takeover_timeout,
-              .connect_by = LinkClock::now() + options_.connections.connect_timeout,
-              .secured = [this] { secured(); },
-              .refused = [this](const Error& error) { lose(error.code(), error.what()); },
-              .changed =
-                  [this](bool heard) {
-                    options_.on_event({.type = heard ? LinkEvent::Type::kHeard : LinkEvent::Type::kSilent});
-                  }}) {}
+              .end = {.connect_by = LinkClock::now() + options_.connections.connect_timeout,
+                      .secured = [this] { secured(); },
+                      .refused = [this](const Error& error) { lose(error.code(), error.what()); }},
+              .changed = [this](bool heard) {
+                options_.on_event({.type = heard ? LinkEvent::Type::kHeard : LinkEvent::Type::kSilent});
+              }}) {}
 
 LinkReceiver::~LinkReceiver() {
   close();

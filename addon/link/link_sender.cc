@@ -16,10 +16,10 @@ LinkSender::LinkSender(Options options)
       stream_(std::move(options_.connections.stream), secret_for(options_.connections, "stream"), true),
       lease_(std::move(options_.connections.lease), secret_for(options_.connections, "lease"),
              {.lease = options_.connections.lease_time,
-              .connect_by = LinkClock::now() + options_.connections.connect_timeout,
+              .end = {.connect_by = LinkClock::now() + options_.connections.connect_timeout,
+                      .secured = [this] { secured(); },
+                      .refused = [this](const Error& error) { lose(error); }},
               .renewed = options_.renew_lease,
-              .secured = [this] { secured(); },
-              .refused = [this](const Error& error) { lose(error); },
               .changed = [this](bool valid) { options_.on_event({.type = LinkEvent::Type::kLease, .valid = valid}); }}),
       queue_(options_.ram_pages),
       encoder_(options_.cache_bytes, options_.compress) {}

@@ -5,17 +5,13 @@
 #include <utility>
 
 #include "link/link_receiver.h"
-#include "link/napi_link.h"
-#include "napi_error.h"
-#include "napi_options.h"
-#include "napi_promise.h"
+#include "link/napi_link_object.h"
 #include "ring/ring_state.h"
 
 namespace kemari {
 
 namespace {
 
-constexpr int64_t kMaxSafeInteger = (1ll << 53) - 1;
 constexpr int64_t kMaxTimeMs = 3'600'000;
 constexpr int64_t kMaxDevices = 256;
 constexpr uint64_t kStagingBesidePages = 64 << 20;  // device state, and what describes the pages
@@ -64,9 +60,9 @@ bool has_pending_writes(std::span<const uint8_t> cut) {
   }
 }
 
-class LinkReceiverObject : public Napi::ObjectWrap<LinkReceiverObject> {
+class LinkReceiverObject : public LinkObject<LinkReceiverObject, LinkReceiver, false> {
  public:
-  explicit LinkReceiverObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<LinkReceiverObject>(info) {
+  explicit LinkReceiverObject(const Napi::CallbackInfo& info) : LinkObject(info) {
     guarded(info.Env(), [&] {
       const Napi::Object options = first_argument(info);
       LinkReceiver::Options made{
@@ -82,26 +78,17 @@ class LinkReceiverObject : public Napi::ObjectWrap<LinkReceiverObject> {
         fail("KEMARI_ARGUMENT", "takeoverTimeoutMs has to be longer than leaseMs");
       }
       made.staging_bytes = staging_option(options, RamFile::map(made.ram_fd)->size_bytes());
-      events_ = std::make_shared<LinkEventChannel>(info.Env(), function_option(options, "onEvent"));
-      made.on_event = LinkEventChannel::sink(events_);
-      try {
-        link_ = std::make_shared<LinkReceiver>(std::move(made));
-      } catch (...) {
-        events_->close();
-        throw;
-      }
-      link_->start();
-      Ref();  // until close(), even if JavaScript forgets it
+      make(info.Env(), options, std::move(made));
+      start();
     });
   }
 
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(
+    return define_class(
         env, "LinkReceiver",
-        {InstanceMethod("ack", &LinkReceiverObject::ack), InstanceMethod("send", &LinkReceiverObject::send),
+        {InstanceMethod("ack", &LinkReceiverObject::ack),
          InstanceMethod("stopGranting", &LinkReceiverObject::stop_granting),
-         InstanceMethod("take", &LinkReceiverObject::take), InstanceMethod("stats", &LinkReceiverObject::stats),
-         InstanceMethod("close", &LinkReceiverObject::close)});
+         InstanceMethod("take", &LinkReceiverObject::take), InstanceMethod("stats", &LinkReceiverObject::stats)});
   }
 
  private:
@@ -111,22 +98,14 @@ class LinkReceiverObject : public Napi::ObjectWrap<LinkReceiverObject> {
       uint64_t epoch = 0;
       if (info[0].IsBigInt()) epoch = info[0].As<Napi::BigInt>().Uint64Value(&lossless);
       if (!lossless) fail("KEMARI_ARGUMENT", "ack needs an epoch, a bigint");
-      link_->ack(epoch);
-      return info.Env().Undefined();
-    });
-  }
-
-  Napi::Value send(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(), [&] {
-      const WordMessage message = word_arguments(info, false);
-      link_->say(message.word, message.text);
+      link()->ack(epoch);
       return info.Env().Undefined();
     });
   }
 
   // The thread pool may be busy and a takeover has no time: where there is nothing to wait for, it is not asked.
   Napi::Value stop_granting(const Napi::CallbackInfo& info) {
-    const BootClock::time_point over = link_->stop_granting();
+    const BootClock::time_point over = link()->stop_granting();
     if (info[0].ToBoolean().Value() || BootClock::now() >= over) return resolved(info.Env(), info.Env().Undefined());
     return PromiseJob::run(info.Env(), [over] { sleep_until(over); });
   }
@@ -134,9 +113,9 @@ class LinkReceiverObject : public Napi::ObjectWrap<LinkReceiverObject> {
   // Waits here: nothing can go on before the reading thread has come to its end, which is near.
   Napi::Value take(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
-    link_->stop_reading();
+    link()->stop_reading();
     try {
-      return resolved(env, taken(env, link_->committed()));
+      return resolved(env, taken(env, link()->committed()));
     } catch (const Error& error) {
       const auto deferred = Napi::Promise::Deferred::New(env);
       deferred.Reject(to_napi_error(env, error).Value());
@@ -147,7 +126,7 @@ class LinkReceiverObject : public Napi::ObjectWrap<LinkReceiverObject> {
   Napi::Value stats(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     const auto number = [env](uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); };
-    const LinkReceiverStats stats = link_->stats();
+    const LinkReceiverStats stats = link()->stats();
     Napi::Object result = Napi::Object::New(env);
     result.Set("receivedBytes", number(stats.received_bytes));
     result.Set("pagesReceived", number(stats.pages_received));
@@ -157,20 +136,6 @@ class LinkReceiverObject : public Napi::ObjectWrap<LinkReceiverObject> {
     result.Set("applyUs", std::chrono::duration<double, std::micro>(stats.apply_time).count());
     return result;
   }
-
-  Napi::Value close(const Napi::CallbackInfo& info) {
-    if (std::exchange(referenced_, false)) Unref();
-    return PromiseJob::run(
-        info.Env(), [link = link_] { link->close(); },
-        [events = events_](Napi::Env env) {
-          events->close();
-          return env.Undefined();
-        });
-  }
-
-  std::shared_ptr<LinkEventChannel> events_;
-  std::shared_ptr<LinkReceiver> link_;
-  bool referenced_ = true;
 };
 
 }  // namespace

@@ -2,18 +2,14 @@
 #include <utility>
 
 #include "link/link_sender.h"
-#include "link/napi_link.h"
+#include "link/napi_link_object.h"
 #include "link/napi_sink.h"
-#include "napi_error.h"
 #include "napi_gate.h"
-#include "napi_options.h"
-#include "napi_promise.h"
 
 namespace kemari {
 
 namespace {
 
-constexpr int64_t kMaxSafeInteger = (1ll << 53) - 1;
 constexpr int64_t kDefaultCacheBytes = 64 << 20;
 constexpr int64_t kMaxCacheBytes = 64ll << 30;
 
@@ -29,9 +25,9 @@ double microseconds(std::chrono::nanoseconds time) {
   return std::chrono::duration<double, std::micro>(time).count();
 }
 
-class LinkSenderObject : public Napi::ObjectWrap<LinkSenderObject> {
+class LinkSenderObject : public LinkObject<LinkSenderObject, LinkSender, true> {
  public:
-  explicit LinkSenderObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<LinkSenderObject>(info) {
+  explicit LinkSenderObject(const Napi::CallbackInfo& info) : LinkObject(info) {
     guarded(info.Env(), [&] {
       const Napi::Object options = first_argument(info);
       LinkSender::Options made{
@@ -48,41 +44,22 @@ class LinkSenderObject : public Napi::ObjectWrap<LinkSenderObject> {
       made.renew_lease = [gate = gate_option(options, "gate")](BootClock::time_point until) {
         gate->renew_lease(until.time_since_epoch().count());
       };
-      events_ = std::make_shared<LinkEventChannel>(info.Env(), function_option(options, "onEvent"));
-      made.on_event = LinkEventChannel::sink(events_);
-      try {
-        link_ = std::make_shared<LinkSender>(std::move(made));
-      } catch (...) {
-        events_->close();
-        throw;
-      }
-      expose_sink(info.This().As<Napi::Object>(), link_);
-      link_->start();
-      Ref();  // until close(), even if JavaScript forgets it
+      make(info.Env(), options, std::move(made));
+      expose_sink(info.This().As<Napi::Object>(), link());
+      start();
     });
   }
 
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(
-        env, "LinkSender",
-        {InstanceMethod("send", &LinkSenderObject::send), InstanceMethod("stats", &LinkSenderObject::stats),
-         InstanceMethod("close", &LinkSenderObject::close)});
+    return define_class(env, "LinkSender", {InstanceMethod("stats", &LinkSenderObject::stats)});
   }
 
  private:
-  Napi::Value send(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(), [&] {
-      const WordMessage message = word_arguments(info, true);
-      link_->say(message.word, message.text);
-      return info.Env().Undefined();
-    });
-  }
-
   Napi::Value stats(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     const auto number = [env](uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); };
-    const LinkSenderStats stats = link_->stats();
-    const PageCounts& counts = link_->page_counts();
+    const LinkSenderStats stats = link()->stats();
+    const PageCounts& counts = link()->page_counts();
     Napi::Object pages = Napi::Object::New(env);
     pages.Set("raw", number(counts.raw));
     pages.Set("zero", number(counts.zero));
@@ -106,20 +83,6 @@ class LinkSenderObject : public Napi::ObjectWrap<LinkSenderObject> {
     result.Set("leaseValid", stats.lease_valid);
     return result;
   }
-
-  Napi::Value close(const Napi::CallbackInfo& info) {
-    if (std::exchange(referenced_, false)) Unref();
-    return PromiseJob::run(
-        info.Env(), [link = link_] { link->close(); },
-        [events = events_](Napi::Env env) {
-          events->close();
-          return env.Undefined();
-        });
-  }
-
-  std::shared_ptr<LinkEventChannel> events_;
-  std::shared_ptr<LinkSender> link_;
-  bool referenced_ = true;
 };
 
 }  // namespace
