@@ -33,7 +33,11 @@ export async function rehearse(
   await stage.down();
   // Without its stage it ends, and soon.
   await drama;
-  if (outcome === 'aborted') throw new KemariError('KEMARI_INTERRUPTED', 'interrupted; nothing is left');
+  if (outcome === 'aborted') {
+    // What it was just making came after what was removed.
+    await stage.down();
+    throw new KemariError('KEMARI_INTERRUPTED', 'interrupted; nothing is left');
+  }
   report.claim('nothing is left', !existsSync(stage.names.directory), 'namespaces, processes and files are gone');
   return outcome;
 }

@@ -45,11 +45,11 @@ export class StorageHost {
     return `nbd://${STORAGE_ADDRESS}/${name}`;
   }
 
-  /** Copies an image, sparse, to where it will be exported. */
+  /** Copies an image, sparse, to where it will be exported. The copying is this machine's: it ends with it. Errors: `KEMARI_STAGE`. */
   async copyImage(name: string, from: string): Promise<ExportedDisk> {
     const image = join(this.#directory, `${name}.img`);
     await mkdir(this.#directory, { recursive: true });
-    await execa('cp', ['--sparse=always', from, image]);
+    await this.#namespace.run(['cp', '--sparse=always', from, image]);
     return { name, image };
   }
 
