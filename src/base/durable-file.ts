@@ -1,4 +1,5 @@
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { mkdir, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /**
@@ -20,6 +21,28 @@ export function writeDurably(path: string, text: string, beforeRename?: () => vo
   beforeRename?.();
   renameSync(next, path);
   syncFolder(folder);
+}
+
+/** The same without keeping this thread: a disk may take its time, and something else may have none. */
+export async function writeDurablyBeside(path: string, text: string, beforeRename?: () => void): Promise<void> {
+  const folder = dirname(path);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const next = `${path}.new`;
+  const file = await open(next, 'w', 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  beforeRename?.();
+  await rename(next, path);
+  const made = await open(folder, 'r');
+  try {
+    await made.sync();
+  } finally {
+    await made.close();
+  }
 }
 
 /** Removes a file for good; nothing happens where there is none. */

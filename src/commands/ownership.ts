@@ -3,7 +3,13 @@ import { hostname } from 'node:os';
 import { KemariError } from '../base/errors.js';
 import { hostId } from '../host/host-id.js';
 import type { HostPaths } from '../host/paths.js';
-import { readOwnership, removeOwnership, writeOwnership, type OwnershipRecord } from '../host/ownership-record.js';
+import {
+  readOwnership,
+  removeOwnership,
+  writeOwnership,
+  writeOwnershipBeside,
+  type OwnershipRecord,
+} from '../host/ownership-record.js';
 import type { DomainConfig } from '../model/domain-config.js';
 import { markPath, readMark, removeMark, writeMark, type DiskMark } from '../storage/mark.js';
 
@@ -65,12 +71,19 @@ export class Ownership {
 
   /**
    * The guest is about to go on here without `peer`, which may have a copy of it. From then on this host's kemarid never says
-   * of a process that ended that its claim has (host/claim.ts). Returns how to take that back where it came to nothing.
-   * Errors: `KEMARI_OWNERSHIP_WRITE`.
+   * of a process that ended that its claim has (host/claim.ts). Errors: `KEMARI_OWNERSHIP_WRITE`.
    */
-  goOnAlone({ uuid, name }: DomainConfig, generation: number): () => void {
-    const before = ignoreUnreadable(() => readOwnership(this.#host, uuid));
+  goOnAlone({ uuid, name }: DomainConfig, generation: number): void {
     writeOwnership(this.#host, { uuid, name, generation, role: 'owner' });
+  }
+
+  /**
+   * The same for a takeover, while the machine is being loaded, whose time is short: nothing else waits for the disk. Returns
+   * how to take it back where the takeover came to nothing. Errors: `KEMARI_OWNERSHIP_WRITE`.
+   */
+  async goOnAloneBeside({ uuid, name }: DomainConfig, generation: number): Promise<() => void> {
+    const before = ignoreUnreadable(() => readOwnership(this.#host, uuid));
+    await writeOwnershipBeside(this.#host, { uuid, name, generation, role: 'owner' });
     return () => {
       if (before === undefined) removeOwnership(this.#host, uuid);
       else writeOwnership(this.#host, before);

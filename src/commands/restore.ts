@@ -201,16 +201,13 @@ class Restore {
     const { config, generation } = this.#order.offer;
     const ownership = new Ownership(this.#startup.registry.host);
     const loading = run.takeOver({ ...checkpoint, steal: true, lostMs: lostMs() });
-    // Not unhandled while the record is written.
-    loading.catch(() => undefined);
-    const takeBack = ownership.goOnAlone(config, generation + 1);
-    try {
-      await loading;
-      faultPoint('takeover.loaded');
-    } catch (error) {
-      this.#note(takeBack);
-      throw error;
+    const [loaded, noted] = await Promise.allSettled([loading, ownership.goOnAloneBeside(config, generation + 1)]);
+    if (noted.status === 'rejected') throw noted.reason;
+    if (loaded.status === 'rejected') {
+      this.#note(noted.value);
+      throw loaded.reason;
     }
+    faultPoint('takeover.loaded');
   }
 
   #note(write: () => void): void {

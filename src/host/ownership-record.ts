@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { removeDurably, writeDurably } from '../base/durable-file.js';
+import { removeDurably, writeDurably, writeDurablyBeside } from '../base/durable-file.js';
 import { KemariError, messageOf } from '../base/errors.js';
 import { faultPoint } from '../base/fault.js';
 import type { HostPaths } from './paths.js';
@@ -49,18 +49,42 @@ export function readOwnership(host: HostPaths, uuid: string): OwnershipRecord | 
   }
 }
 
+type NewRecord = Omit<OwnershipRecord, 'version' | 'atMs'>;
+
 /** Errors: `KEMARI_OWNERSHIP_WRITE`. */
-export function writeOwnership(host: HostPaths, record: Omit<OwnershipRecord, 'version' | 'atMs'>): void {
+export function writeOwnership(host: HostPaths, record: NewRecord): void {
   const path = recordPath(host, record.uuid);
   try {
     faultPoint('ownership.before-write');
-    writeDurably(path, `${JSON.stringify({ version: 1, ...record, atMs: Date.now() })}\n`, () => {
-      faultPoint('ownership.half-written');
-    });
+    writeDurably(path, textOf(record), halfWritten);
     faultPoint('ownership.after-write');
   } catch (error) {
-    throw new KemariError('KEMARI_OWNERSHIP_WRITE', `cannot write ${path}: ${messageOf(error)}`, { cause: error });
+    throw notWritten(path, error);
   }
+}
+
+/** The same without keeping this thread while the disk works. */
+export async function writeOwnershipBeside(host: HostPaths, record: NewRecord): Promise<void> {
+  const path = recordPath(host, record.uuid);
+  try {
+    faultPoint('ownership.before-write');
+    await writeDurablyBeside(path, textOf(record), halfWritten);
+    faultPoint('ownership.after-write');
+  } catch (error) {
+    throw notWritten(path, error);
+  }
+}
+
+function textOf(record: NewRecord): string {
+  return `${JSON.stringify({ version: 1, ...record, atMs: Date.now() })}\n`;
+}
+
+function halfWritten(): void {
+  faultPoint('ownership.half-written');
+}
+
+function notWritten(path: string, error: unknown): KemariError {
+  return new KemariError('KEMARI_OWNERSHIP_WRITE', `cannot write ${path}: ${messageOf(error)}`, { cause: error });
 }
 
 export function removeOwnership(host: HostPaths, uuid: string): void {

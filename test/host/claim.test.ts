@@ -50,11 +50,20 @@ test('a primary that went on alone and ended since is not "gone": its standby ha
   t.is(answer(GENERATION + 1), 'gone');
 });
 
-test('a takeover that failed before the guest ran leaves the claim as it was', (t) => {
+test('a takeover that failed before the guest ran leaves the claim as it was', async (t) => {
   const { config, ownership, answer } = hostAfter(t);
-  const takeBack = ownership.goOnAlone(config, GENERATION + 1);
+  const takeBack = await ownership.goOnAloneBeside(config, GENERATION + 1);
+  t.is(answer(), 'unknown');
   takeBack();
   t.is(answer(), 'gone');
+});
+
+test('a disk that takes its time with the record of a takeover keeps nothing else waiting', async (t) => {
+  const { config, ownership, answer } = hostAfter(t);
+  const noted = ownership.goOnAloneBeside(config, GENERATION + 1);
+  t.is(answer(), 'gone', 'it is not written when the call returns');
+  await noted;
+  t.is(answer(), 'unknown', 'it is once it was waited for');
 });
 
 test('what cannot be read, or is no domain, is no proof', (t) => {

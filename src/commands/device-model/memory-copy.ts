@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { DIRTY_LIMIT_PAGES } from '../../engine/policy.js';
 import type { Capture } from '../../native/capture.js';
 import type { LinkSender } from '../../native/link.js';
 
@@ -8,8 +9,11 @@ export const COPIED_PAGES = 512;
 /** A round that leaves more than this share of what the one before left does not shrink it any more. */
 const SHRINKS_BELOW = 0.8;
 
-/** Rounds without progress, and rounds at all, after which the rest is left to the first epoch. */
+/** Rounds without progress after which the rest is left to the first epoch, if it is no more than any epoch may carry. */
 const STUCK_ROUNDS = 3;
+
+/** Rounds in which a guest that writes more than that is waited for to write less for a moment; and rounds at all. */
+export const PATIENT_ROUNDS = 6;
 export const MAX_ROUNDS = 30;
 
 const WATCH_INTERVAL_MS = 200;
@@ -37,7 +41,8 @@ export interface CopyReport {
 
 /**
  * Copies the memory of a running guest in rounds, each with what the guest wrote during the one before, until one epoch
- * can carry the rest or the rest no longer shrinks.
+ * can carry the rest or the rest no longer shrinks. The guest stands still while its first epoch copies what is left: of one
+ * that writes much, a moment is waited for in which that is no more than any epoch may carry.
  *
  * Errors: those of Capture.copyRound; `signal`'s reason.
  */
@@ -52,7 +57,12 @@ export async function copyMemory(
   let pages = 0;
   let stuck = 0;
   let round = 0;
-  while (round < MAX_ROUNDS && stuck < STUCK_ROUNDS && (round === 0 || pagesLeft > COPIED_PAGES)) {
+  const enough = (): boolean => {
+    if (round === 0) return false;
+    if (pagesLeft <= COPIED_PAGES || round === MAX_ROUNDS) return true;
+    return stuck >= STUCK_ROUNDS && (pagesLeft <= DIRTY_LIMIT_PAGES || stuck >= STUCK_ROUNDS + PATIENT_ROUNDS);
+  };
+  while (!enough()) {
     signal.throwIfAborted();
     round++;
     const watching = watchRound(link, round, pagesLeft, onProgress);
@@ -64,7 +74,9 @@ export async function copyMemory(
     }
     const before = pagesLeft;
     pagesLeft = await capture.countDirty();
-    stuck = pagesLeft > before * SHRINKS_BELOW ? stuck + 1 : 0;
+    // Once it is stuck it stays so: what shrinks after that is a moment's rest.
+    if (stuck >= STUCK_ROUNDS || pagesLeft > before * SHRINKS_BELOW) stuck += 1;
+    else stuck = 0;
     report(link, round, pagesLeft, onProgress);
   }
   return { rounds: round, pages, durationMs: performance.now() - startedAtMs, pagesLeft };

@@ -3,8 +3,10 @@ import {
   COPIED_PAGES,
   copyMemory,
   MAX_ROUNDS,
+  PATIENT_ROUNDS,
   type CopyProgress,
 } from '../../../src/commands/device-model/memory-copy.js';
+import { DIRTY_LIMIT_PAGES } from '../../../src/engine/policy.js';
 import type { LinkSenderStats } from '../../../src/native/link.js';
 
 /** A guest that has so many dirty pages after each round; the last number goes on. */
@@ -51,7 +53,19 @@ test('a guest that writes as fast as it is copied is not copied for ever', async
   const guest = played([100_000, 50_000, 45_000]);
   const report = await copyMemory(guest.capture, guest.link, () => undefined, forever);
   t.is(report.pagesLeft, 45_000);
-  t.is(guest.rounds(), 4);
+  t.is(guest.rounds(), 1 + 3 + PATIENT_ROUNDS);
+});
+
+test('a guest that goes on writing what any epoch may carry is protected at once', async (t) => {
+  const guest = played([100_000, 8000]);
+  const report = await copyMemory(guest.capture, guest.link, () => undefined, forever);
+  t.like(report, { rounds: 4, pagesLeft: 8000 });
+});
+
+test('the first epoch of a guest that writes more than that begins when it writes less for a moment', async (t) => {
+  const guest = played([100_000, 50_000, 45_000, 44_000, 43_000, 30_000, DIRTY_LIMIT_PAGES, 45_000]);
+  const report = await copyMemory(guest.capture, guest.link, () => undefined, forever);
+  t.like(report, { rounds: 6, pagesLeft: DIRTY_LIMIT_PAGES });
 });
 
 test('rounds are bounded', async (t) => {
