@@ -76,7 +76,10 @@ test.serial(
     await primary.die();
     t.true(await waitUntil(async () => (await host.info()).standby?.known === 'dead', { timeoutMs: PATIENCE_MS }));
     // The machine that waits is lost, too: another one is to wait.
-    process.kill((await host.info()).qemuPid ?? 0, 'SIGKILL');
+    const { qemuPid } = await host.info();
+    process.kill(qemuPid ?? 0, 'SIGKILL');
+    const another = async (): Promise<boolean> => ![qemuPid, undefined].includes((await host.info()).qemuPid);
+    t.true(await waitUntil(another, { timeoutMs: PATIENCE_MS }), host.log('subject'));
 
     const [disk] = subject.config.disks;
     const image = disk?.target.kind === 'path' ? disk.target.path : '';
