@@ -110,8 +110,6 @@ export function silent(state: PrimaryState & { phase: 'silent' }, input: Primary
       return state.linkUp ? acknowledged(state, input, nowMs) : to(state);
     case 'link-lost':
       return to({ ...state, linkUp: false }, log('warn', input.reason));
-    case 'fenced':
-      return input.ok ? unprotected(core, 'the standby was fenced') : to(state);
     case 'peer-says':
       if (input.word === 'switchover') return to(state);
       return input.word === 'taken' ? overtaken() : unprotected(core, 'the standby gave the domain up');

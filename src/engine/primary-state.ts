@@ -111,7 +111,6 @@ export type PrimaryInput =
    * operator wants it to (`switchover`).
    */
   | { readonly type: 'peer-says'; readonly word: 'taken' | 'disarmed' | 'refused' | 'switchover' }
-  | { readonly type: 'fenced'; readonly ok: boolean }
   | { readonly type: 'operator'; readonly verb: 'unprotect' | 'switchover' | 'resume-unprotected' }
   /**
    * The domain's operator wants the guest to stand still, or to go on; its life is none of protection's business otherwise.

@@ -130,7 +130,7 @@ export function fallSilent(core: PrimaryCore, reason: string, nowMs: number, ...
   return to(
     { phase: 'silent', core, linkUp: false, peer: 'silent' },
     ...effects,
-    log('warn', `${reason}: all output is held until the standby is disarmed, fenced or known to be dead`),
+    log('warn', `${reason}: all output is held until the standby answers, is disarmed or is known to be dead`),
     ...askPeer(nowMs),
   );
 }

@@ -8,7 +8,6 @@ const PRIMARY_INPUTS: Readonly<Record<PrimaryInput['type'], boolean>> = {
   ...{ start: true, copied: true, held: true, 'dirty-limit': true, captured: true, 'capture-failed': true },
   ...{ acked: true, drained: true, 'link-lost': true, lease: true, peer: true, 'peer-says': true },
   ...{ operator: true, guest: true, 'domain-ended': true, 'machine-died': true, timer: true },
-  fenced: false, // Nothing of the product fences a standby.
 };
 const PRIMARY_EFFECTS: Readonly<Record<PrimaryEffect['do'], boolean>> = {
   ...{ 'close-gate': true, 'open-gate': true, capture: true, release: true, 'resume-guest': true, 'pause-guest': true },
