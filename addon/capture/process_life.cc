@@ -18,6 +18,10 @@ namespace {
 
 constexpr uint64_t kExiting = 0x4;  // PF_EXITING of include/linux/sched.h
 
+// Ten seconds, at least: a thread that is to sleep gets a CPU by then.
+constexpr useconds_t kSleepPollUs = 50;
+constexpr int kSleepTries = 200'000;
+
 std::string first_thread(pid_t process) {
   const std::string number = std::to_string(process);
   return "/proc/" + number + "/task/" + number;
@@ -59,11 +63,17 @@ bool ProcessLife::is_killed() const {
 }
 
 bool ProcessLife::is_closing() const {
-  std::array<char, 32> text{};
-  // Begins with the number of the system call; says "running" or -1 of a thread that is in none.
-  if (pread(system_call_.get(), text.data(), text.size() - 1, 0) <= 0) return false;
-  long number = -1;
-  return std::sscanf(text.data(), "%ld", &number) == 1 && number == SYS_close;
+  for (int tries = 0; tries < kSleepTries; tries++) {
+    std::array<char, 32> text{};
+    // Begins with the number of the system call that the thread sleeps in, -1 where it sleeps in none.
+    if (pread(system_call_.get(), text.data(), text.size() - 1, 0) <= 0) return false;
+    long number = -1;
+    if (std::sscanf(text.data(), "%ld", &number) == 1) return number == SYS_close;
+    // "running": it has asked and is about to sleep until we answer, and where CPUs are few it may be about to for long.
+    if (is_exiting()) return false;
+    usleep(kSleepPollUs);
+  }
+  return false;
 }
 
 bool ProcessLife::is_dying() const {
