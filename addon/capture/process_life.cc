@@ -69,7 +69,8 @@ bool ProcessLife::is_closing() const {
     if (pread(system_call_.get(), text.data(), text.size() - 1, 0) <= 0) return false;
     long number = -1;
     if (std::sscanf(text.data(), "%ld", &number) == 1) return number == SYS_close;
-    // "running": it has asked and is about to sleep until we answer, and where CPUs are few it may be about to for long.
+    // "running": it has asked and is about to sleep until we answer, and where CPUs are few it may be about to for
+    // long.
     if (is_exiting()) return false;
     usleep(kSleepPollUs);
   }

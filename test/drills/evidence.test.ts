@@ -104,6 +104,12 @@ test('what is held leaves without an ack once the gate has opened, and not befor
   t.is(protectedOnA(lines).judge([seen('A', 39, 3)]).violations.length, 1);
 });
 
+test('what was held before its gate closed was promised nothing', (t) => {
+  const evidence = new Evidence();
+  evidence.add('A', '100', [at(10, `held 1 ${noted(1)}`), at(12, 'closed 1 0'), at(13, 'cut 1 1')]);
+  t.deepEqual(evidence.judge([seen('A', 11, 1)]), { acknowledged: 0, free: 1, violations: [] });
+});
+
 test('a later ack covers earlier epochs, and acks of another protection cover none', (t) => {
   const evidence = new Evidence();
   const first = [at(10, 'closed 0 0'), at(11, `held 1 ${noted(1)}`), at(12, 'cut 1 1'), at(13, 'cut 2 1')];

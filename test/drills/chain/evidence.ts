@@ -28,6 +28,8 @@ interface Note {
   readonly atMs: number;
   readonly passed: boolean;
   readonly watch: Watch;
+  /** It was held while nothing was promised: by a gate that was just about to open, or for want of a lease. */
+  readonly early: boolean;
   seen: boolean;
 }
 
@@ -88,7 +90,7 @@ export class Evidence {
       const lawful = !watch.closed || sequence <= watch.lastPassed;
       return lawful ? 'free' : `number ${sequence} passed a gate that was closed`;
     }
-    if (watch.openedAtMs !== undefined && watch.openedAtMs <= atMs) return 'free';
+    if (note.early || (watch.openedAtMs !== undefined && watch.openedAtMs <= atMs)) return 'free';
     const cut = coveringCut(watch.cuts, sequence);
     if (cut === undefined) return `number ${sequence} was held, and no epoch covers it`;
     const { heard, epoch } = cut;
@@ -120,7 +122,8 @@ export class Evidence {
       case 'passed': {
         const key = keyOfNoted(more);
         const notes = this.#notes[host].get(key) ?? [];
-        notes.push({ sequence: at.number, atMs: at.atMs, passed: what === 'passed', watch, seen: false });
+        const common = { sequence: at.number, atMs: at.atMs, watch, early: !watch.closed, seen: false };
+        notes.push({ ...common, passed: what === 'passed' });
         this.#notes[host].set(key, notes);
         return;
       }

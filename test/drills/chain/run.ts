@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KemariError, messageOf } from '../../../src/base/errors.js';
@@ -118,7 +118,10 @@ function keepLogs({ guest }: Chain, { seed, index }: Planned, failure: string, f
   const kept = join(folder, `${seed}-${index}`);
   mkdirSync(kept, { recursive: true });
   writeFileSync(join(kept, 'failure'), `${failure}\n`);
-  for (const host of HOST_NAMES) writeFileSync(join(kept, `host-${host}.log`), guest.log(host));
+  for (const host of HOST_NAMES) {
+    writeFileSync(join(kept, `host-${host}.log`), guest.log(host));
+    cpSync(guest.stage.evidenceFolder(host), join(kept, `evidence-${host}`), { recursive: true });
+  }
   return kept;
 }
 
