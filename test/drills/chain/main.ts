@@ -1,5 +1,4 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { KemariError, messageOf } from '../../../src/base/errors.js';
@@ -61,9 +60,13 @@ function parse(argv: readonly string[]): Arguments {
 
 /** What the drills are of; `+` where files differ from it, `unknown` in a copy without its history. */
 function commitNow(): string {
-  const git = (...args: string[]): string => execFileSync('git', args, { encoding: 'utf8' }).trim();
-  if (!existsSync('.git')) return 'unknown';
-  return `${git('rev-parse', '--short=12', 'HEAD')}${git('status', '--porcelain') === '' ? '' : '+'}`;
+  const git = (...args: string[]): string =>
+    execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  try {
+    return `${git('rev-parse', '--short=12', 'HEAD')}${git('status', '--porcelain') === '' ? '' : '+'}`;
+  } catch {
+    return 'unknown';
+  }
 }
 
 async function main({ count, seed, from, resume, json }: Arguments): Promise<number> {
