@@ -14,10 +14,11 @@ import { hostPaths, logPath } from '../../src/host/paths.js';
 import { DEFAULT_PROTECTION } from '../../src/model/protection.js';
 import { makeNetwork } from '../capture/subject.js';
 import { GUEST_MISSING } from '../fixtures/guest-image.js';
-import { Guest, type GuestNetwork } from '../fixtures/guest.js';
+import { Guest } from '../fixtures/guest.js';
 import { processUse } from '../fixtures/process-use.js';
 import { RECORD } from '../link/records.js';
 import { HostileStandby, type Manners } from './hostile-standby.js';
+import { OWN_NETWORK } from './own-network.js';
 
 const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
 const longDrill = process.env['KEMARI_LONG'] === undefined ? (): void => undefined : drill;
@@ -32,14 +33,6 @@ const MORE_MIB = 192;
 const SILENCE_MS = 1_000;
 /** The standby is this process, and the machine may be busy: a lease that runs out by itself is no attack. */
 const PROTECTION = { ...DEFAULT_PROTECTION, takeoverTimeoutMs: 2_000 };
-
-/** The test process's own network: the standby listens in it, and the guest's client is there. */
-const OWN_NETWORK: GuestNetwork = {
-  // /sys/class/net shows the network of the process that mounted /sys, which is not the test's.
-  inside: (command) => ['unshare', '--mount', 'sh', '-c', 'mount -t sysfs sysfs /sys && exec "$@"', 'sh', ...command],
-  asClient: ([program = '', ...rest]) => [program, ...rest],
-  close: () => Promise.resolve(),
-};
 
 /** One guest for all: each attack leaves it running, unprotected. */
 let guest: Guest;
