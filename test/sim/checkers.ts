@@ -13,6 +13,7 @@ export interface Violation {
     | 'the guest reads what it did not write'
     | 'an acknowledged write is lost'
     | 'not sent again before anything new'
+    | "the operator's pause does not hold"
     | 'no progress after healing'
     | 'assertion';
   readonly text: string;
@@ -39,6 +40,8 @@ export class Checkers {
   /** Outputs that left whoever may speak. */
   spoken = 0;
   takeovers = 0;
+  #wanted: 'paused' | 'running' = 'running';
+  readonly #wantedAt = new Map<number, 'paused' | 'running'>();
   #handsOver = false;
   #givesUp = false;
   #isOverruled = false;
@@ -63,6 +66,23 @@ export class Checkers {
   said(word: 'go' | 'goodbye' | 'machine-died'): void {
     this.#handsOver ||= word === 'go';
     this.#givesUp ||= word === 'machine-died';
+  }
+
+  /** The operator's last order about the guest itself, which A has accepted. */
+  wanted(wanted: 'paused' | 'running'): void {
+    this.#wanted = wanted;
+  }
+
+  /** An epoch that is ordered now is to say what the operator wants. */
+  epochOrdered(epoch: number): void {
+    this.#wantedAt.set(epoch, this.#wanted);
+  }
+
+  /** B has let the guest run from this epoch, or has not. */
+  goesOn(epoch: number, isRunning: boolean): void {
+    const wanted = this.#wantedAt.get(epoch);
+    if (wanted === undefined || isRunning === (wanted === 'running')) return;
+    this.fail("the operator's pause does not hold", `epoch ${epoch} was ordered when it was to be ${wanted}`);
   }
 
   /** An operator's order to B. */

@@ -77,6 +77,25 @@ const BROKEN: Readonly<Record<string, Engine>> = {
     if (state.phase === 'handing-over' && state.handover === 'last-epoch') return step;
     return { state: { ...after, handover: 'go-sent' }, effects: [{ do: 'send', word: 'go' }, ...step.effects] };
   }),
+  'a guest that stands for an ack is captured once more for its handover': primary((state, input, nowMs) => {
+    const step = stepPrimary(state, input, nowMs);
+    const { state: after } = step;
+    if (after.phase !== 'handing-over' || after.handover !== 'last-epoch' || state.phase === 'handing-over')
+      return step;
+    if (after.core.capturing) return step;
+    const epoch = after.core.epoch + 1n;
+    const core = { ...after.core, epoch, standsFor: epoch, capturing: true };
+    const effects = [
+      ...step.effects,
+      { do: 'capture', epoch, resume: 'never', guestPaused: core.operatorPaused } as const,
+    ];
+    return { state: { ...after, core }, effects };
+  }),
+  'no epoch says that the operator paused the guest': primary((state, input, nowMs) =>
+    withEffects(stepPrimary(state, input, nowMs), (effect) =>
+      effect.do === 'capture' ? [{ ...effect, guestPaused: false }] : [effect],
+    ),
+  ),
   'unprotect does not wait for the standby to forget': primary((state, input, nowMs) => {
     const step = stepPrimary(state, input, nowMs);
     if (step.state.phase !== 'disarming' || state.phase !== 'protected') return step;
@@ -138,6 +157,8 @@ const BROKEN: Readonly<Record<string, Engine>> = {
 
 /** The first seed that finds each of them, and the rule it breaks there: `npm run sim -- --planted --seed 1` looks again. */
 const FOUND_BY: Readonly<Record<string, readonly [seed: number, rule: Violation['rule']]>> = {
+  'a guest that stands for an ack is captured once more for its handover': [4, 'assertion'],
+  'no epoch says that the operator paused the guest': [38, "the operator's pause does not hold"],
   'output is released at the capture': [1, 'released before its ack'],
   'an ack releases all that is held': [1, 'released before its ack'],
   'the gate stays open at the first capture': [1, 'released before its ack'],

@@ -32,7 +32,7 @@ export class Network {
 
   cut(from: HostName, isCut: boolean): void {
     this.isCut[from] = isCut;
-    if (!isCut) for (const pipe of this.#pipes) if (pipe.from === from) pipe.flush();
+    if (!isCut) for (const pipe of this.#pipes) if (pipe.from === from || pipe.isBroken) pipe.flush();
   }
 }
 
@@ -53,7 +53,9 @@ export class Pipe {
   send(arrive: () => void, extraMs = 0): void {
     const { network } = this;
     if (this.#isBroken) {
+      // Sent again until the wires are mended: the answer comes then.
       if (network.passes('A') && network.passes('B')) network.clock.after(network.delayMs(), this.onReset);
+      else this.#waiting.push(arrive);
       return;
     }
     if (!network.passes(this.from)) {
@@ -64,6 +66,10 @@ export class Pipe {
     network.clock.at(this.#lastArrivalMs, () => {
       if (!this.#isBroken) arrive();
     });
+  }
+
+  get isBroken(): boolean {
+    return this.#isBroken;
   }
 
   sendUnlessBroken(arrive: () => void): void {

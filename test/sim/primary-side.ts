@@ -94,6 +94,8 @@ export class PrimarySide {
     const { state, effects } = world.engine.stepPrimary(this.state, input, this.process.host.nowMs);
     this.state = state;
     world.checkers.declared(state.phase);
+    const isRefused = effects.some((effect) => effect.do === 'refuse');
+    if (input.type === 'guest' && !isRefused) world.checkers.wanted(input.wanted);
     if (world.tells) world.tell('A', `${input.type}${detailOf(input)}: ${stateText(before, state)}`, effects);
     const { tally } = world;
     tally?.add(`A hears ${input.type}`);
@@ -134,6 +136,7 @@ export class PrimarySide {
     const { gate } = this.machine;
     switch (effect.do) {
       case 'capture':
+        this.world.checkers.epochOrdered(Number(effect.epoch));
         this.#capture(Number(effect.epoch), effect.resume, effect.guestPaused);
         return;
       case 'release':
@@ -281,6 +284,9 @@ export class PrimarySide {
       later(
         'capture: stop',
         () => {
+          // The hypervisor answers nothing while a capture keeps the guest.
+          if (this.#isHolding)
+            world.checkers.fail('assertion', `epoch ${epoch} is captured while a capture holds the guest`);
           if (!machine.isAlive || world.captureFails(epoch)) {
             if (world.random.chance(0.5)) machine.pause();
             this.#script.post('decide', () => {

@@ -45,6 +45,7 @@ test('each rule is broken by some planted bug', (t) => {
     ...['released before its ack', 'both sides speak', 'a late write landed behind the takeover'],
     ...['not a committed epoch', 'older than what the world has seen', 'the guest reads what it did not write'],
     ...['an acknowledged write is lost', 'not sent again before anything new', 'no progress after healing'],
+    ...["the operator's pause does not hold", 'assertion'],
   ];
   const broken = new Set(Object.values(MUTATIONS).map(({ rule }) => rule));
   t.deepEqual([...broken].sort(), [...rules].sort());

@@ -194,6 +194,7 @@ export class StandbySide {
       if (world.tells) world.tell('B', `the guest runs here, from epoch ${checkpoint.epoch}`);
       if (world.engine.flaws?.forgetsReplay !== true) machine.replay();
       if (!checkpoint.guestPaused) machine.resume();
+      if (machine.isAlive) world.checkers.goesOn(checkpoint.epoch, machine.isRunning);
       if (world.plan.faults.some((fault) => fault.kind === 'load-then-dies')) {
         world.clock.after(world.random.between(0, 6), () => {
           world.tally?.add('fault: load-then-dies');
