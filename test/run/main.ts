@@ -51,8 +51,8 @@ async function runLongStages(): Promise<void> {
     totals.skips.push(`${drills} [needs ${GUEST_MISSING}]`);
   }
   say('the engine in seeded worlds');
-  const simulated = await runStage(totals, 'npm run sim, 45 s of new seeds', [
-    ...[process.execPath, 'dist/test/sim/main.js', '--for', '45'],
+  const simulated = await runStage(totals, 'npm run sim, 10000 seeds', [
+    ...[process.execPath, 'dist/test/sim/main.js', '--seed', '1', '--seeds', '10000'],
   ]);
   say(`        ${simulated.at(-1) ?? ''}`);
   say('the ring under AddressSanitizer and UndefinedBehaviorSanitizer');
