@@ -31,6 +31,7 @@ async function beginsInVain(t: ExecutionContext, scene: Scene): Promise<void> {
   await stage.cables.shape('sync', '1mbit');
   const migrate = ['migrate', GUEST_NAME, HOST_ADDRESSES.B.sync, '--kemari', '--detach'];
   await t.throwsAsync(guest.kemari('A', ...migrate, ...MANUAL), { message: /a slow link needs a longer one/ });
+  await forgotten(scene);
   const ended = t.throwsAsync(guest.kemari('A', ...migrate, ...PATIENT), { message: /called off/ });
   const copying = async (): Promise<CopyInfo | undefined> => (await guest.info('A')).protection?.copying;
   let slow: CopyInfo | undefined;
@@ -45,6 +46,12 @@ async function beginsInVain(t: ExecutionContext, scene: Scene): Promise<void> {
   await ended;
   t.is((await guest.info('A')).protection, undefined);
   await stage.cables.shape('sync', undefined);
+  await forgotten(scene);
+}
+
+/** What was said last to the standby travels behind all that was sent before. */
+async function forgotten({ guest }: Scene): Promise<void> {
+  await until('the standby has forgotten it', async () => (await guest.kemari('B', 'list', '--json')).trim() === '[]');
 }
 
 longDrill(
