@@ -36,7 +36,10 @@ test.serial('list --json gives bytes and seconds, and create --paused leaves the
     name: 'web',
   });
   t.deepEqual(JSON.parse((await host.run(['list', '--json'])).stdout), [
-    { domid: 1, name: 'web', memoryBytes: 64 << 20, vcpus: 1, state: 'paused', cpuSeconds: 1.5 },
+    {
+      ...{ domid: 1, name: 'web', memoryBytes: 64 << 20, vcpus: 1, state: 'paused', cpuSeconds: 1.5 },
+      takeoverFailed: false,
+    },
   ]);
 });
 
