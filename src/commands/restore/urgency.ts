@@ -22,11 +22,22 @@ export function becomeUrgent(logger: Logger): void {
 /** The opposite, for every thread of these processes: a guest that runs is one of several. */
 export function becomeOrdinary(pids: readonly number[], logger: Logger): void {
   for (const pid of pids) {
-    try {
-      for (const thread of readdirSync(`/proc/${pid}/task`)) setPriority(Number(thread), ORDINARY);
-    } catch (error) {
-      // A thread, or the process, has ended meanwhile.
-      logger.debug({ event: 'priority', err: error }, messageOf(error));
+    for (const thread of threadsOf(pid)) {
+      try {
+        setPriority(thread, ORDINARY);
+      } catch (error) {
+        // It has ended meanwhile; the others have not.
+        logger.debug({ event: 'priority', err: error }, messageOf(error));
+      }
     }
+  }
+}
+
+/** None of a process that has ended. */
+function threadsOf(pid: number): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).map(Number);
+  } catch {
+    return [];
   }
 }
