@@ -55,9 +55,9 @@ type NewRecord = Omit<OwnershipRecord, 'version' | 'atMs'>;
 export function writeOwnership(host: HostPaths, record: NewRecord): void {
   const path = recordPath(host, record.uuid);
   try {
-    faultPoint('ownership.before-write');
+    beforeWrite();
     writeDurably(path, textOf(record), halfWritten);
-    faultPoint('ownership.after-write');
+    afterWrite();
   } catch (error) {
     throw notWritten(path, error);
   }
@@ -67,9 +67,9 @@ export function writeOwnership(host: HostPaths, record: NewRecord): void {
 export async function writeOwnershipBeside(host: HostPaths, record: NewRecord): Promise<void> {
   const path = recordPath(host, record.uuid);
   try {
-    faultPoint('ownership.before-write');
+    beforeWrite();
     await writeDurablyBeside(path, textOf(record), halfWritten);
-    faultPoint('ownership.after-write');
+    afterWrite();
   } catch (error) {
     throw notWritten(path, error);
   }
@@ -79,8 +79,16 @@ function textOf(record: NewRecord): string {
   return `${JSON.stringify({ version: 1, ...record, atMs: Date.now() })}\n`;
 }
 
+function beforeWrite(): void {
+  faultPoint('ownership.before-write');
+}
+
 function halfWritten(): void {
   faultPoint('ownership.half-written');
+}
+
+function afterWrite(): void {
+  faultPoint('ownership.after-write');
 }
 
 function notWritten(path: string, error: unknown): KemariError {
