@@ -110,10 +110,10 @@ test.serial(
     t.is(device.submitted(), 1);
     t.is(frontEnd.stopQueue(0), 1);
     t.is(first!.driver.usedIndex, 0);
-    t.is(second!.read(2, 512).status, VIRTIO_BLK_S_OK); // the storage takes as long for both, so the first is done now
+    t.is(second!.read(2, 512).status, VIRTIO_BLK_S_OK);
+    await until(() => device.submitted() === 0, 'it is done, only the guest does not know');
     t.is(first!.driver.usedIndex, 0, 'nothing is published while the queue is stopped');
     t.deepEqual(device.pending(), [{ queue: 0, head: request.head, held: false }]);
-    t.is(device.submitted(), 0, 'it is done, only the guest does not know');
     frontEnd.setMemory();
     frontEnd.startQueue(first!.driver, 1);
     t.is(first!.wait(1)[0]!.status, VIRTIO_BLK_S_OK);
