@@ -49,15 +49,17 @@ export async function runAva(
   options: RunOptions = {},
 ): Promise<void> {
   let seen = 0;
+  let lastFailed = false;
   const failuresBefore = totals.failures.length;
   const status = await forEachLine(['node_modules/.bin/ava', '--tap', ...files], options, (text) => {
     const line = readTapLine(text);
-    if (line.kind === 'none') return;
-    if (line.kind === 'other') {
+    if (line.kind === 'none' || (line.kind === 'log' && !lastFailed)) return;
+    if ('text' in line) {
       say(`        ${line.text}`);
       return;
     }
     seen += 1;
+    lastFailed = line.kind === 'failed';
     const title = prefix + line.title;
     if (line.kind === 'passed') totals.passed += 1;
     else (line.kind === 'failed' ? totals.failures : totals.skips).push(title);
