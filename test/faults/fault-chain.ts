@@ -7,6 +7,8 @@ import { nowMs } from '../../src/stage/wall-clock.js';
 import { AUTO, goesOn, isProtected, MANUAL, speaks, until, type Scene } from '../fixtures/two-hosts.js';
 import type { Trial } from './trials.js';
 
+const WRITE = 'dd if=/dev/zero of=/root/pending bs=4k count=1 conv=notrunc,fsync';
+
 /** Trials one after the other on one guest, which starts on host A. */
 export class FaultChain {
   readonly #scene: Scene;
@@ -28,6 +30,8 @@ export class FaultChain {
 
   /** Errors: what was not as the trial says, with its point. */
   async run(armed: 'primary' | 'standby', trials: readonly Trial[]): Promise<void> {
+    // Some points are passed only where something was pending at the last cut: a guest that always waits for its disk.
+    await this.#scene.guest.run(`(while :; do ${WRITE}; done) >/dev/null 2>&1 &`);
     // A primary has the fault that it was started with as a standby: the first one has to become it.
     if (armed === 'primary') await this.#move(trials[0]);
     for (const [index, trial] of trials.entries()) {
