@@ -5,7 +5,7 @@ import { GUEST_MISSING } from '../fixtures/guest-image.js';
 import { goesOn, kill, play, until } from '../fixtures/two-hosts.js';
 
 const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const longDrill = process.env['KEMARI_LONG'] === undefined ? (): void => undefined : drill;
+const longDrill = process.env['KEMARI_LONG'] === undefined ? test.serial.skip : drill;
 const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 /** Nobody runs the guest for so long at least: long against all that makes reading its clocks inexact on a busy machine. */

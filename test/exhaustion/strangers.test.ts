@@ -16,7 +16,7 @@ import { GUEST_MISSING } from '../fixtures/guest-image.js';
 import { processUse } from '../fixtures/process-use.js';
 
 const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const longDrill = process.env['KEMARI_LONG'] === undefined ? (): void => undefined : drill;
+const longDrill = process.env['KEMARI_LONG'] === undefined ? test.serial.skip : drill;
 const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 const TEST_TIMEOUT_MS = 240_000;
