@@ -56,9 +56,10 @@ guestTest(`a capture that was detached has left nothing in QEMU, and nothing her
   const image = new testing.CheckpointImage(subject.config.memoryBytes);
   const capture = subject.capture(image);
   t.teardown(() => capture.close());
-  const before = openFiles(pid);
+  // Only then has QEMU accepted the monitor's connection, which stays.
   await capture.attach();
   await capture.detach();
+  const before = openFiles(pid);
   const ours = openFiles(process.pid);
   for (let time = 1; time <= 3; time++) {
     await capture.attach();
