@@ -1,10 +1,8 @@
 import test from 'ava';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { guestTest } from '../fixtures/guest-test.js';
 import { testing } from '../native/testing.js';
 import { Comparison } from './comparison.js';
 import { makeNetwork, Subject } from './subject.js';
-
-const guestTest = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
 
 test.before(() => {
   makeNetwork();

@@ -1,13 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import type { Capture } from '../../src/native/capture.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { guestTest, missing } from '../fixtures/guest-test.js';
 import { testing, type CheckpointImage } from '../native/testing.js';
 import { differingPages } from './comparison.js';
 import { makeNetwork, Subject } from './subject.js';
-
-const guestTest = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 test.before(() => {
   makeNetwork();

@@ -1,11 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
 import type { Capture } from '../../src/native/capture.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { guestTest } from '../fixtures/guest-test.js';
 import { testing } from '../native/testing.js';
 import { makeNetwork, Subject } from './subject.js';
-
-const guestTest = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
 
 const CAPTURES = 21;
 /** Between two captures; it bounds nothing. */

@@ -1,13 +1,10 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { guestTest, missing } from '../fixtures/guest-test.js';
 import { testing } from '../native/testing.js';
 import { Comparison } from './comparison.js';
 import { makeNetwork, Subject, type SubjectOptions } from './subject.js';
-
-const guestTest = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 test.before(() => {
   makeNetwork();

@@ -1,13 +1,10 @@
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import test from 'ava';
 import { waitUntil } from '../../src/base/deadline.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { guestTest, missing } from '../fixtures/guest-test.js';
 import { testing } from '../native/testing.js';
 import { differingPages } from './comparison.js';
 import { makeNetwork, Subject } from './subject.js';
-
-const guestTest = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 const SETTLE_TIMEOUT_MS = 5_000;
 

@@ -1,6 +1,5 @@
-import test from 'ava';
 import type { MachineType } from '../../src/model/domain-config.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { guestTest, missing } from '../fixtures/guest-test.js';
 import {
   endsWell,
   goesOn,
@@ -12,8 +11,6 @@ import {
   type Takeover,
 } from '../fixtures/two-hosts.js';
 
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 const LONG = process.env['KEMARI_LONG'] !== undefined;
 
 interface Shape {
@@ -39,7 +36,7 @@ const SECOND_DISK_BYTES = 32 << 20;
 
 for (const { machine, vcpus, devices } of [...SHAPES, ...(LONG ? MORE_SHAPES : [])]) {
   const title = `${machine}, vCPUs: ${vcpus}, disks and NICs: ${devices} each: host A dies, host B carries the guest on`;
-  drill(`${title}${missing}`, async (t) => {
+  guestTest(`${title}${missing}`, async (t) => {
     const two = devices === 2;
     await play(
       t,
@@ -73,7 +70,7 @@ const KILLS = LONG ? 20 : 3;
 /** Beyond the takeover timeout, to the guest's first frame. */
 const SLACK_MS = 100;
 
-drill(
+guestTest(
   `${KILLS} hosts in a row die, each time the other one carries the guest on and is protected again${missing}`,
   async (t) => {
     await play(t, {}, async (scene) => {

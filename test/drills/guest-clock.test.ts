@@ -1,12 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import test from 'ava';
 import { waitUntil } from '../../src/base/deadline.js';
 import type { MachineType } from '../../src/model/domain-config.js';
 import { Guest } from '../fixtures/guest.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
-
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
+import { guestTest, missing } from '../fixtures/guest-test.js';
 
 const PAUSE_MS = 1_500;
 /** Reading a clock in an emulated guest over HTTP takes so long. */
@@ -24,7 +20,7 @@ async function behindMs(guest: Guest): Promise<number> {
 }
 
 for (const machine of ['q35', 'microvm'] as const satisfies readonly MachineType[]) {
-  drill(`${machine}: what a pause took is given back to the guest's clock by its agent${missing}`, async (t) => {
+  guestTest(`${machine}: what a pause took is given back to the guest's clock by its agent${missing}`, async (t) => {
     const guest = await Guest.boot({ machine, keys: { guest_agent: 1 } });
     try {
       const logged = async (text: RegExp): Promise<boolean> =>

@@ -2,10 +2,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'ava';
 import { waitUntil } from '../../src/base/deadline.js';
 import { stageNames } from '../../src/stage/names.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { guestTest, missing } from '../fixtures/guest-test.js';
 
 /** Who ends a run of drills gets its machine back as it was. */
 
@@ -15,11 +14,8 @@ const INTERRUPTED = 130;
 /** The first of them every day. */
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
-
 for (const signal of process.env['KEMARI_LONG'] === undefined ? SIGNALS.slice(0, 1) : SIGNALS) {
-  drill(`drills that are ended by ${signal} leave no namespace, no process and no file${missing}`, async (t) => {
+  guestTest(`drills that are ended by ${signal} leave no namespace, no process and no file${missing}`, async (t) => {
     const child = spawn(process.execPath, [DRILLS, '--count', '1', '--seed', '1'], {
       stdio: 'ignore',
       timeout: TIMEOUT_MS,

@@ -1,13 +1,9 @@
 import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import test from 'ava';
 import { request } from '../../src/host/control-client.js';
 import { domainPaths, hostPaths } from '../../src/host/paths.js';
 import { Guest } from '../fixtures/guest.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
-
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
+import { guestTest, missing } from '../fixtures/guest-test.js';
 
 const DATA_BYTES = 32 << 20;
 const STOPS = 500;
@@ -38,7 +34,7 @@ function bootWithDataDisk(machine: 'q35' | 'pc', queues: number): Promise<Guest>
 for (const machine of ['q35', 'pc'] as const) {
   for (const queues of [1, 2]) {
     const title = `${machine}, ${queues} queue${queues > 1 ? 's' : ''}: ${STOPS} stops under load lose and double no request`;
-    drill(`${title}${missing}`, async (t) => {
+    guestTest(`${title}${missing}`, async (t) => {
       const guest = await bootWithDataDisk(machine, queues);
       try {
         const { domid } = await guest.info();
@@ -68,7 +64,7 @@ for (const machine of ['q35', 'pc'] as const) {
   }
 }
 
-drill(`a guest boots from its disk's boot loader${missing}`, async (t) => {
+guestTest(`a guest boots from its disk's boot loader${missing}`, async (t) => {
   const guest = await Guest.boot({ boot: 'disk' });
   try {
     t.is((await guest.info()).config.boot.from, 'disk');

@@ -1,9 +1,5 @@
-import test from 'ava';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { guestTest, missing } from '../fixtures/guest-test.js';
 import { endsWell, goesOn, kill, play } from '../fixtures/two-hosts.js';
-
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 /**
  * Storage takes a while over each write, and forgets those that it is busy with when their host's connection goes: at the
@@ -11,7 +7,7 @@ const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
  */
 const SLOW_AND_FORGETFUL = { filters: ['delay'], parameters: ['delay-write=60ms'] };
 
-drill(
+guestTest(
   `storage drops what the primary had not brought to an end: the standby brings all of it again${missing}`,
   async (t) => {
     await play(t, { storageFault: SLOW_AND_FORGETFUL }, async (scene) => {

@@ -1,13 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'ava';
 import { execa } from 'execa';
 import { hostPaths } from '../../src/host/paths.js';
 import { Guest } from '../fixtures/guest.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { guestTest, missing } from '../fixtures/guest-test.js';
 
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 const ROUNDS = process.env['KEMARI_LONG'] === undefined ? 5 : 50;
 
 /** The command lines of processes that name this guest's files. */
@@ -29,7 +26,7 @@ async function linksOf(guest: Guest): Promise<string[]> {
   return (await execa(program, rest)).stdout.split('\n').sort();
 }
 
-drill(`${ROUNDS} domains that come and go leave no process, tap or file${missing}`, async (t) => {
+guestTest(`${ROUNDS} domains that come and go leave no process, tap or file${missing}`, async (t) => {
   const guest = await Guest.boot();
   try {
     await guest.kemari('destroy', guest.name);

@@ -1,6 +1,6 @@
 import { chmodSync, copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { execa } from 'execa';
 import { waitUntil } from '../../src/base/deadline.js';
 import type { DomainInfo } from '../../src/host/contract.js';
@@ -8,10 +8,8 @@ import { hostPaths } from '../../src/host/paths.js';
 import { qemuUid } from '../../src/hypervisor/qemu/privileges.js';
 import type { DomainState } from '../../src/model/domain-state.js';
 import { Guest, type GuestOptions } from '../fixtures/guest.js';
-import { GUEST_IMAGE, GUEST_MISSING } from '../fixtures/guest-image.js';
-
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
+import { GUEST_IMAGE } from '../fixtures/guest-image.js';
+import { guestTest, missing } from '../fixtures/guest-test.js';
 
 /** Bounds a failure; what is waited for takes a fraction of it. */
 const TIMEOUT_MS = 150_000;
@@ -27,7 +25,7 @@ function withGuest(
   options: GuestOptions,
   body: (t: ExecutionContext, guest: Guest) => Promise<void>,
 ): void {
-  drill(`${title}${missing}`, async (t) => {
+  guestTest(`${title}${missing}`, async (t) => {
     const guest = await Guest.boot(options);
     try {
       await body(t, guest);
@@ -186,7 +184,7 @@ withGuest('QEMU is a user of its own without privileges and under seccomp', {}, 
   t.regex(status, /^Seccomp:\t2$/m);
 });
 
-drill(`a kernel and a ramdisk that only root may read reach the unprivileged QEMU${missing}`, async (t) => {
+guestTest(`a kernel and a ramdisk that only root may read reach the unprivileged QEMU${missing}`, async (t) => {
   const folder = mkdtempSync('/tmp/kemari-private-');
   try {
     const keys = { kernel: join(folder, 'vmlinuz'), ramdisk: join(folder, 'initrd') };

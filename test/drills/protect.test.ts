@@ -10,11 +10,7 @@ import { TwoHosts } from '../../src/stage/two-hosts.js';
 import { nowMs } from '../../src/stage/wall-clock.js';
 import { Witness } from '../../src/stage/witness.js';
 import { GUEST_IMAGE, GUEST_MISSING } from '../fixtures/guest-image.js';
-
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-/** Real, and long: skipped unless KEMARI_LONG asks for it; the shorter drills of the same promises run every day. */
-const longDrill = process.env['KEMARI_LONG'] === undefined ? test.serial.skip : drill;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
+import { guestTest, longGuestTest, missing } from '../fixtures/guest-test.js';
 
 const WAIT_MS = 30_000;
 const BOOT_MS = 150_000;
@@ -61,7 +57,7 @@ async function conversing(t: ExecutionContext, during: () => Promise<void>): Pro
 }
 
 for (const policy of [['--kemari'], ['--kemari', '--strict'], ['--remus', '--interval', '50']]) {
-  drill(
+  guestTest(
     `a client does not notice that its guest is protected with ${policy.join(' ')}, nor that this ends${missing}`,
     async (t) => {
       const host = await runningHost();
@@ -103,27 +99,30 @@ async function domains(host: HostName): Promise<unknown[]> {
   return JSON.parse(await guest.kemari(host, 'list', '--json')) as unknown[];
 }
 
-drill(`not a frame leaves while the standby's acks do not arrive; all of them do once they do${missing}`, async (t) => {
-  const host = await runningHost();
-  await guest.protect(host);
-  const witness = await Witness.start(stage.machines.switch);
-  await conversing(t, async () => {
-    // Checkpoints still arrive over there: what is missing is only the ack, and the lease.
-    await stage.cables.cut('sync', otherHost(host));
-    await until(t, 'the primary hears that it is alone', async () => (await protection(host))?.state === 'silent');
-    const silentAtMs = nowMs();
-    await until(t, 'output is held', async () => (await protection(host))!.held > 0);
-    await until(t, 'the client tries again and again', () => Promise.resolve(nowMs() - silentAtMs > 1_000));
-    t.deepEqual(witness.framesOf(GUEST_MAC, silentAtMs), []);
-    await stage.cables.heal();
-    await until(t, 'it is protected again', async () => (await protection(host))?.state === 'protected');
-    await until(t, 'frames leave', () => Promise.resolve(witness.framesOf(GUEST_MAC, silentAtMs).length > 0));
-  });
-  await witness.stop();
-  await guest.kemari(host, 'unprotect', GUEST_NAME);
-});
+guestTest(
+  `not a frame leaves while the standby's acks do not arrive; all of them do once they do${missing}`,
+  async (t) => {
+    const host = await runningHost();
+    await guest.protect(host);
+    const witness = await Witness.start(stage.machines.switch);
+    await conversing(t, async () => {
+      // Checkpoints still arrive over there: what is missing is only the ack, and the lease.
+      await stage.cables.cut('sync', otherHost(host));
+      await until(t, 'the primary hears that it is alone', async () => (await protection(host))?.state === 'silent');
+      const silentAtMs = nowMs();
+      await until(t, 'output is held', async () => (await protection(host))!.held > 0);
+      await until(t, 'the client tries again and again', () => Promise.resolve(nowMs() - silentAtMs > 1_000));
+      t.deepEqual(witness.framesOf(GUEST_MAC, silentAtMs), []);
+      await stage.cables.heal();
+      await until(t, 'it is protected again', async () => (await protection(host))?.state === 'protected');
+      await until(t, 'frames leave', () => Promise.resolve(witness.framesOf(GUEST_MAC, silentAtMs).length > 0));
+    });
+    await witness.stop();
+    await guest.kemari(host, 'unprotect', GUEST_NAME);
+  },
+);
 
-longDrill(
+longGuestTest(
   `a slow link slows the guest: what waits for it stays bounded, and the guest goes on${missing}`,
   async (t) => {
     const host = await runningHost();
@@ -154,7 +153,7 @@ longDrill(
   },
 );
 
-longDrill(`a protected guest can be paused, and rebooted, and stays protected${missing}`, async (t) => {
+longGuestTest(`a protected guest can be paused, and rebooted, and stays protected${missing}`, async (t) => {
   const host = await runningHost();
   await guest.protect(host);
   await guest.kemari(host, 'pause', GUEST_NAME);
@@ -177,7 +176,7 @@ longDrill(`a protected guest can be paused, and rebooted, and stays protected${m
   await guest.kemari(host, 'unprotect', GUEST_NAME);
 });
 
-longDrill(
+longGuestTest(
   `a guest is handed over to its standby and back, and moved, under a client's connection${missing}`,
   async (t) => {
     await conversing(t, async () => {
@@ -197,19 +196,22 @@ longDrill(
   },
 );
 
-drill(`a machine that dies under protection goes on at the standby, and is not restarted here${missing}`, async (t) => {
-  const host = await runningHost();
-  await guest.protect(host);
-  const { qemuPid } = await guest.info(host);
-  await conversing(t, async () => {
-    process.kill(qemuPid!, 'SIGKILL');
-    await guest.untilRunsOn(otherHost(host), WAIT_MS);
-  });
-  t.is((await guest.info(otherHost(host))).takeover?.reason, 'machine-died');
-  await until(t, 'nothing is left of it here', async () => (await domains(host)).length === 0);
-});
+guestTest(
+  `a machine that dies under protection goes on at the standby, and is not restarted here${missing}`,
+  async (t) => {
+    const host = await runningHost();
+    await guest.protect(host);
+    const { qemuPid } = await guest.info(host);
+    await conversing(t, async () => {
+      process.kill(qemuPid!, 'SIGKILL');
+      await guest.untilRunsOn(otherHost(host), WAIT_MS);
+    });
+    t.is((await guest.info(otherHost(host))).takeover?.reason, 'machine-died');
+    await until(t, 'nothing is left of it here', async () => (await domains(host)).length === 0);
+  },
+);
 
-drill(`an operator is told what cannot be done, by name${missing}`, async (t) => {
+guestTest(`an operator is told what cannot be done, by name${missing}`, async (t) => {
   const host = await runningHost();
   await t.throwsAsync(guest.kemari(host, 'unprotect', GUEST_NAME), { code: 'KEMARI_NOT_PROTECTED' });
   await t.throwsAsync(guest.kemari(host, 'switchover', GUEST_NAME), { code: 'KEMARI_NOT_PROTECTED' });
@@ -219,7 +221,7 @@ drill(`an operator is told what cannot be done, by name${missing}`, async (t) =>
   await guest.kemari(host, 'unprotect', GUEST_NAME);
 });
 
-drill(`a guest that powers off under protection ends on both sides${missing}`, async (t) => {
+guestTest(`a guest that powers off under protection ends on both sides${missing}`, async (t) => {
   const host = await runningHost();
   await guest.protect(host);
   await guest.shutdown(host);

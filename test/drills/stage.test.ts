@@ -1,15 +1,12 @@
-import test from 'ava';
 import { checkFileSystem, readFromImage } from '../../src/stage/disk-check.js';
 import { auditLedger, LEDGER_FILE } from '../../src/stage/ledger-line.js';
 import { GUEST_MAC, StagedGuest } from '../../src/stage/staged-guest.js';
 import { TwoHosts } from '../../src/stage/two-hosts.js';
 import { Witness } from '../../src/stage/witness.js';
-import { GUEST_IMAGE, GUEST_MISSING } from '../fixtures/guest-image.js';
+import { GUEST_IMAGE } from '../fixtures/guest-image.js';
+import { guestTest, missing } from '../fixtures/guest-test.js';
 
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
-
-drill(`client, witness and storage see what a guest on host A does${missing}`, async (t) => {
+guestTest(`client, witness and storage see what a guest on host A does${missing}`, async (t) => {
   const stage = await TwoHosts.up('test-stage', { owned: true });
   try {
     const witness = await Witness.start(stage.machines.switch);

@@ -1,15 +1,12 @@
-import test from 'ava';
 import { GUEST_NAME } from '../../src/stage/staged-guest.js';
 import { nowMs } from '../../src/stage/wall-clock.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { guestTest, missing } from '../fixtures/guest-test.js';
 import { AUTO, endsWell, goesOn, isProtected, play, speaks, until } from '../fixtures/two-hosts.js';
 import { HOST_ADDRESSES } from '../../src/stage/topology.js';
 
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 const TIMES = process.env['KEMARI_LONG'] === undefined ? 3 : 10;
 
-drill(
+guestTest(
   `a guest switches over ${TIMES} times, by verb, SIGHUP and SIGTERM, and its client notices nothing but time${missing}`,
   async (t) => {
     await play(t, {}, async (scene) => {
@@ -39,7 +36,7 @@ drill(
   },
 );
 
-drill(`--live moves a guest and leaves nothing behind${missing}`, async (t) => {
+guestTest(`--live moves a guest and leaves nothing behind${missing}`, async (t) => {
   await play(t, { migrate: false }, async (scene) => {
     const { guest, conversation } = scene;
     await goesOn(scene);

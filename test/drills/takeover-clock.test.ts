@@ -1,12 +1,7 @@
-import test from 'ava';
 import type { StagedGuest } from '../../src/stage/staged-guest.js';
 import { nowMs } from '../../src/stage/wall-clock.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { longGuestTest, missing } from '../fixtures/guest-test.js';
 import { goesOn, kill, play, until } from '../fixtures/two-hosts.js';
-
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const longDrill = process.env['KEMARI_LONG'] === undefined ? test.serial.skip : drill;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 /** Nobody runs the guest for so long at least: long against all that makes reading its clocks inexact on a busy machine. */
 const DEAD_MS = 5_000;
@@ -40,7 +35,7 @@ async function readClocks(guest: StagedGuest): Promise<Clocks> {
 
 const aheadMs = ({ atMs, wallMs }: Clocks): number => wallMs - atMs;
 
-longDrill(
+longGuestTest(
   `a guest's clocks go on from the epoch: it does not live the time in which it was dead, and its agent sets the wall clock right${missing}`,
   async (t) => {
     const migrate = ['--failover', 'auto', '--takeover-timeout', String(DEAD_MS)];

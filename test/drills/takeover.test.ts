@@ -4,11 +4,8 @@ import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
 import { waitUntil } from '../../src/base/deadline.js';
 import { LEDGER_FILE, LEDGER_PORT, parseAnswer } from '../../src/stage/ledger-line.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { guestTest, missing } from '../fixtures/guest-test.js';
 import { BOOT_TIMEOUT_MS, READY, TwoMachines, type Side, type Variant } from './two-machines.js';
-
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 const LOAD_TIMEOUT_MS = 200_000;
 const EPOCHS = 20;
@@ -179,7 +176,7 @@ for (const [name, qemu] of isLong ? qemus() : qemus().slice(0, 1)) {
     const variant = { ...shape, qemu };
     const reboots = rebootsSurely(variant) ? ' and can reboot' : '';
     const title = `${machine} with ${virtio} virtio, ${vcpus} vCPUs, 2 disks, ${vifs} NICs, ${queues} queues each, on QEMU ${name}`;
-    drill(
+    guestTest(
       `${title}: twice taken over under load, the guest goes on${reboots}, and nothing is lost or doubled${missing}`,
       (t) => survives(t, variant),
     );

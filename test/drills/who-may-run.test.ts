@@ -1,10 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import test from 'ava';
 import { sendSignal } from '../../src/stage/namespace.js';
 import type { HostName } from '../../src/stage/names.js';
 import { GUEST_MAC, GUEST_NAME } from '../../src/stage/staged-guest.js';
 import { nowMs } from '../../src/stage/wall-clock.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { guestTest, longGuestTest, missing } from '../fixtures/guest-test.js';
 import {
   AUTO,
   endsWell,
@@ -21,11 +20,6 @@ import {
 } from '../fixtures/two-hosts.js';
 
 /** The table "Who may run" of the design: each row that can be driven from outside. */
-
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-/** Real, and long: skipped unless KEMARI_LONG asks for it; the shorter drills of the same promises run every day. */
-const longDrill = process.env['KEMARI_LONG'] === undefined ? test.serial.skip : drill;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 /** That somebody stays silent can only be waited for: several takeover timeouts, and some retransmissions of the client. */
 const SILENCE_MS = 4 * TAKEOVER_TIMEOUT_MS;
@@ -55,7 +49,7 @@ function logs({ guest }: Scene, host: HostName, pattern: RegExp): Promise<void> 
   return until(`host ${host} logs ${pattern.source}`, () => pattern.test(guest.log(host)));
 }
 
-drill(
+guestTest(
   `sync link cut, both hosts alive: the primary holds, the standby waits, and all goes on when it is mended${missing}`,
   async (t) => {
     await play(t, { fence: false, migrate: MANUAL }, async (scene) => {
@@ -75,25 +69,28 @@ drill(
   },
 );
 
-drill(`SIGHUP at silence takes over, and the primary that was only cut off never speaks again${missing}`, async (t) => {
-  await play(t, { fence: false, migrate: MANUAL }, async (scene) => {
-    const { guest, stage } = scene;
-    const cutAtMs = nowMs();
-    await stage.cables.cut('A');
-    await primaryIs(scene, 'silent');
-    await logs(scene, 'B', NOTHING_HEARD);
-    t.false(await guest.runsOn('B'), 'manual: it waits for its operator');
-    await hangUp(scene);
-    await speaks(scene, 'B', cutAtMs);
-    await goesOn(scene);
-    await stage.cables.heal();
-    await delay(SILENCE_MS);
-    await goesOn(scene);
-    await endsWell(t, scene, { on: 'B', turns: 'A B' });
-  });
-});
+guestTest(
+  `SIGHUP at silence takes over, and the primary that was only cut off never speaks again${missing}`,
+  async (t) => {
+    await play(t, { fence: false, migrate: MANUAL }, async (scene) => {
+      const { guest, stage } = scene;
+      const cutAtMs = nowMs();
+      await stage.cables.cut('A');
+      await primaryIs(scene, 'silent');
+      await logs(scene, 'B', NOTHING_HEARD);
+      t.false(await guest.runsOn('B'), 'manual: it waits for its operator');
+      await hangUp(scene);
+      await speaks(scene, 'B', cutAtMs);
+      await goesOn(scene);
+      await stage.cables.heal();
+      await delay(SILENCE_MS);
+      await goesOn(scene);
+      await endsWell(t, scene, { on: 'B', turns: 'A B' });
+    });
+  },
+);
 
-drill(`a host that slept through its takeover says nothing when it wakes up${missing}`, async (t) => {
+guestTest(`a host that slept through its takeover says nothing when it wakes up${missing}`, async (t) => {
   await play(t, { fence: false, migrate: MANUAL }, async (scene) => {
     const { stage } = scene;
     const asleepAtMs = nowMs();
@@ -110,7 +107,7 @@ drill(`a host that slept through its takeover says nothing when it wakes up${mis
   });
 });
 
-longDrill(
+longGuestTest(
   `--failover auto: a host that is only cut off is fenced before its guest goes on elsewhere${missing}`,
   async (t) => {
     await play(t, { migrate: AUTO }, async (scene) => {
@@ -127,7 +124,7 @@ longDrill(
   },
 );
 
-drill(
+guestTest(
   `the primary's process dies and its kemarid says so: only writes that may land late need a fence${missing}`,
   async (t) => {
     await play(t, { migrate: AUTO }, async (scene) => {
@@ -146,7 +143,7 @@ drill(
   },
 );
 
-longDrill(
+longGuestTest(
   `the primary's QEMU dies: the standby is told and takes over, and nothing is restarted here${missing}`,
   async (t) => {
     await play(t, { migrate: MANUAL, keys: { on_crash: 'restart' } }, async (scene) => {
@@ -161,7 +158,7 @@ longDrill(
   },
 );
 
-longDrill(`--on-silence continue: the primary goes on alone, and SIGHUP is refused${missing}`, async (t) => {
+longGuestTest(`--on-silence continue: the primary goes on alone, and SIGHUP is refused${missing}`, async (t) => {
   await play(t, { fence: false, migrate: [...MANUAL, '--on-silence', 'continue'] }, async (scene) => {
     const { guest, stage } = scene;
     await stage.cables.cut('sync');
@@ -176,7 +173,7 @@ longDrill(`--on-silence continue: the primary goes on alone, and SIGHUP is refus
   });
 });
 
-longDrill(`resume --unprotected: a primary that holds goes on at its operator's word${missing}`, async (t) => {
+longGuestTest(`resume --unprotected: a primary that holds goes on at its operator's word${missing}`, async (t) => {
   await play(t, { fence: false, migrate: MANUAL }, async (scene) => {
     const { guest, stage } = scene;
     await t.throwsAsync(guest.kemari('A', 'resume', '--unprotected', GUEST_NAME), { code: 'KEMARI_PEER_ANSWERS' });
@@ -194,7 +191,7 @@ longDrill(`resume --unprotected: a primary that holds goes on at its operator's 
   });
 });
 
-drill(
+guestTest(
   `protection outlives kemarid; when the standby dies the guest goes on and can be protected again${missing}`,
   async (t) => {
     await play(t, { migrate: MANUAL }, async (scene) => {
@@ -226,7 +223,7 @@ for (const [how, end] of [
   ['unprotect', (scene: Scene) => scene.guest.kemari('A', 'unprotect', GUEST_NAME)],
   ['destroy', (scene: Scene) => scene.guest.kemari('A', 'destroy', GUEST_NAME)],
 ] as const) {
-  longDrill(`${how} reaches the standby, which ends without a trace${missing}`, async (t) => {
+  longGuestTest(`${how} reaches the standby, which ends without a trace${missing}`, async (t) => {
     await play(t, { migrate: MANUAL }, async (scene) => {
       const { guest } = scene;
       await end(scene);
@@ -244,7 +241,7 @@ for (const [how, end] of [
   });
 }
 
-longDrill(`a guest that reboots stays protected, and is carried on after it${missing}`, async (t) => {
+longGuestTest(`a guest that reboots stays protected, and is carried on after it${missing}`, async (t) => {
   await play(t, { migrate: AUTO }, async (scene) => {
     const { guest, stage } = scene;
     await keepsItsWord(t, scene);

@@ -9,12 +9,9 @@ import { connectStandby } from '../../src/wire/connect.js';
 import { makeNetwork, Subject } from '../capture/subject.js';
 import { PlayedPrimary, StandbyHost } from '../commands/restore/played-primary.js';
 import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { longGuestTest, missing } from '../fixtures/guest-test.js';
 import { processUse } from '../fixtures/process-use.js';
 import { ENCODING, RECORD, RecordWriter } from '../link/records.js';
-
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const longDrill = process.env['KEMARI_LONG'] === undefined ? test.serial.skip : drill;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 const TEST_TIMEOUT_MS = 240_000;
 const PATIENCE_MS = 60_000;
@@ -170,7 +167,7 @@ const ATTACKS: readonly Attack[] = [
 ];
 
 for (const { claim, code, records, deaf } of ATTACKS) {
-  longDrill(
+  longGuestTest(
     `a primary with the key that ${claim} is told so and forgotten, and takes no memory without end${missing}`,
     async (t) => {
       t.timeout(TEST_TIMEOUT_MS);

@@ -14,15 +14,12 @@ import { hostPaths, logPath } from '../../src/host/paths.js';
 import { DEFAULT_PROTECTION } from '../../src/model/protection.js';
 import { makeNetwork } from '../capture/subject.js';
 import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { longGuestTest, missing } from '../fixtures/guest-test.js';
 import { Guest } from '../fixtures/guest.js';
 import { processUse } from '../fixtures/process-use.js';
 import { RECORD } from '../link/records.js';
 import { HostileStandby, type Manners } from './hostile-standby.js';
 import { OWN_NETWORK } from './own-network.js';
-
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const longDrill = process.env['KEMARI_LONG'] === undefined ? test.serial.skip : drill;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 const TEST_TIMEOUT_MS = 240_000;
 const PATIENCE_MS = 60_000;
@@ -201,7 +198,7 @@ const ATTACKS: readonly Attack[] = [
 ];
 
 for (const { claim, code, manners } of ATTACKS) {
-  longDrill(
+  longGuestTest(
     `a standby with the key that ${claim} is believed nothing: the guest says no word more until it is known dead${missing}`,
     async (t) => {
       t.timeout(TEST_TIMEOUT_MS);
@@ -255,7 +252,7 @@ async function goesOn(t: ExecutionContext): Promise<void> {
   await guest.mustRun('touch /run/stop; rm -f /run/fill');
 }
 
-longDrill(
+longGuestTest(
   `a standby that grants the lease and acknowledges nothing is complained of, holds the guest, and can be left${missing}`,
   async (t) => {
     t.timeout(TEST_TIMEOUT_MS);
@@ -267,14 +264,17 @@ longDrill(
   },
 );
 
-longDrill(`a standby that grants the lease and reads nothing any more takes bounded memory${missing}`, async (t) => {
-  t.timeout(TEST_TIMEOUT_MS);
-  const standby = await neverAcknowledged(t, (_, link) => void link.socket.pause());
-  standby.peer = 'gone';
-  standby.hangUp();
-  await until('the end of protection', async () => (await state()) === 'unprotected');
-  await goesOn(t);
-});
+longGuestTest(
+  `a standby that grants the lease and reads nothing any more takes bounded memory${missing}`,
+  async (t) => {
+    t.timeout(TEST_TIMEOUT_MS);
+    const standby = await neverAcknowledged(t, (_, link) => void link.socket.pause());
+    standby.peer = 'gone';
+    standby.hangUp();
+    await until('the end of protection', async () => (await state()) === 'unprotected');
+    await goesOn(t);
+  },
+);
 
 /** What a standby does before the first epoch, and what `migrate` then says. */
 const REFUSALS: readonly Attack[] = [
@@ -353,7 +353,7 @@ function acceptingWith(change: object): (channel: Socket, accept: object) => voi
 }
 
 for (const { claim, code, manners } of REFUSALS) {
-  longDrill(
+  longGuestTest(
     `a standby with the key that ${claim} is refused, and the guest hears nothing of it${missing}`,
     async (t) => {
       t.timeout(TEST_TIMEOUT_MS);

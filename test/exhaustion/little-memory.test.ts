@@ -1,12 +1,7 @@
-import test from 'ava';
 import { isRunning, identifyProcess } from '../../src/host/process-identity.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { longGuestTest, missing } from '../fixtures/guest-test.js';
 import { goesOn, keepsItsWord, MANUAL, play, until } from '../fixtures/two-hosts.js';
 import { MemoryGroup } from './memory-group.js';
-
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const longDrill = process.env['KEMARI_LONG'] === undefined ? test.serial.skip : drill;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 const TEST_TIMEOUT_MS = 240_000;
 const MIB = 1 << 20;
@@ -14,7 +9,7 @@ const MIB = 1 << 20;
 const LEFT_BYTES = 24 * MIB;
 const WRITTEN_MIB = 96;
 
-longDrill(
+longGuestTest(
   `a standby that its kernel kills for want of memory is known dead: the guest goes on, unprotected, and its host says so${missing}`,
   async (t) => {
     t.timeout(TEST_TIMEOUT_MS);

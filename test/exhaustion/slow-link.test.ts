@@ -1,16 +1,12 @@
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { waitUntil } from '../../src/base/deadline.js';
 import { MAX_UNACKED_BYTES } from '../../src/engine/policy.js';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { longGuestTest, missing } from '../fixtures/guest-test.js';
 import { processUse } from '../fixtures/process-use.js';
 import type { CopyInfo } from '../../src/host/contract.js';
 import { GUEST_NAME } from '../../src/stage/staged-guest.js';
 import { HOST_ADDRESSES } from '../../src/stage/topology.js';
 import { goesOn, isProtected, keepsItsWord, MANUAL, play, until, type Scene } from '../fixtures/two-hosts.js';
-
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const longDrill = process.env['KEMARI_LONG'] === undefined ? test.serial.skip : drill;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 const TEST_TIMEOUT_MS = 300_000;
 const MIB = 1 << 20;
@@ -54,7 +50,7 @@ async function forgotten({ guest }: Scene): Promise<void> {
   await until('the standby has forgotten it', async () => (await guest.kemari('B', 'list', '--json')).trim() === '[]');
 }
 
-longDrill(
+longGuestTest(
   `a sync link of 1 Mbit/s takes bounded memory and no state: the guest waits, and goes on when the link is fast again${missing}`,
   async (t) => {
     t.timeout(TEST_TIMEOUT_MS);

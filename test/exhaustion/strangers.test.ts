@@ -13,11 +13,8 @@ import { PREAMBLE_TIMEOUT_MS, REQUEST_TIMEOUT_MS, TLS_TIMEOUT_MS } from '../../s
 import { makeNetwork, Subject } from '../capture/subject.js';
 import { PlayedPrimary, StandbyHost } from '../commands/restore/played-primary.js';
 import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { longGuestTest, missing } from '../fixtures/guest-test.js';
 import { processUse } from '../fixtures/process-use.js';
-
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const longDrill = process.env['KEMARI_LONG'] === undefined ? test.serial.skip : drill;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
 
 const TEST_TIMEOUT_MS = 240_000;
 const ATTEMPTS = 10_000;
@@ -76,7 +73,7 @@ async function besiege(host: StandbyHost): Promise<{ anonMib: number; fds: numbe
   return { anonMib, fds };
 }
 
-longDrill(
+longGuestTest(
   `${ATTEMPTS} strangers cost kemarid bounded memory, keep no primary out, and disturb none that is protected${missing}`,
   async (t) => {
     t.timeout(TEST_TIMEOUT_MS);
@@ -135,7 +132,7 @@ async function stranger(t: ExecutionContext, host: StandbyHost, opening: Buffer)
   return socket;
 }
 
-longDrill(`who says something again and again, and never enough, is closed at every step${missing}`, async (t) => {
+longGuestTest(`who says something again and again, and never enough, is closed at every step${missing}`, async (t) => {
   t.timeout(TEST_TIMEOUT_MS);
   const host = await StandbyHost.start(t);
   const before = processUse(host.pid).fds;

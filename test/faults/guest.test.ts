@@ -1,17 +1,12 @@
-import test from 'ava';
-import { GUEST_MISSING } from '../fixtures/guest-image.js';
+import { longGuestTest, missing } from '../fixtures/guest-test.js';
 import { endsWell, play } from '../fixtures/two-hosts.js';
 import { FaultChain } from './fault-chain.js';
 import { SERIES } from './trials.js';
 
 /** Every point that a process can be told to fail at, with a real guest. Long: where KEMARI_LONG asks for it. */
 
-const drill = GUEST_MISSING === undefined ? test.serial : test.serial.skip;
-const longDrill = process.env['KEMARI_LONG'] === undefined ? test.serial.skip : drill;
-const missing = GUEST_MISSING === undefined ? '' : ` [needs ${GUEST_MISSING}]`;
-
 for (const [title, { armed, trials }] of Object.entries(SERIES)) {
-  longDrill(`${title}, at any of ${trials.length} points: the guest goes on${missing}`, async (t) => {
+  longGuestTest(`${title}, at any of ${trials.length} points: the guest goes on${missing}`, async (t) => {
     await play(t, { migrate: false, memoryMib: 256 }, async (scene) => {
       const chain = new FaultChain(scene);
       await chain.run(armed, trials);
