@@ -310,11 +310,29 @@ export class Receiver {
     });
   }
 
+  /** The connections stand: from now on silence counts, even that of a primary which was never heard. */
+  start(): void {
+    this.#listenFrom(this.process.host.nowMs);
+  }
+
+  #listenFrom(heardAtMs: number): void {
+    const { host } = this.process;
+    const { takeoverTimeoutMs } = this.world.plan;
+    if (this.#silence !== undefined) this.#silence.act = undefined;
+    this.#silence = host.at(heardAtMs + takeoverTimeoutMs, () => {
+      this.#leaseThread.post('lease: silence', () => {
+        if (this.#toldSilent || this.#isClosed || host.nowMs < heardAtMs + takeoverTimeoutMs - 0.001) return;
+        this.#toldSilent = true;
+        this.listener.silent();
+      });
+    });
+  }
+
   renewed(sentAtMs: number): void {
     this.#leaseThread.post('lease: grant', () => {
       if (this.#isClosed) return;
       const { host } = this.process;
-      const { leaseMs, plan } = this.world;
+      const { leaseMs } = this.world;
       const heardAtMs = host.nowMs;
       if (this.#isGranting) {
         this.#grantedUntilMs = heardAtMs + leaseMs + leaseMs / DRIFT_SHARE;
@@ -322,15 +340,7 @@ export class Receiver {
           this.peer.answered(sentAtMs);
         });
       }
-      if (this.#silence !== undefined) this.#silence.act = undefined;
-      this.#silence = host.at(heardAtMs + plan.takeoverTimeoutMs, () => {
-        this.#leaseThread.post('lease: silence', () => {
-          if (this.#toldSilent || this.#isClosed) return;
-          if (host.nowMs < heardAtMs + plan.takeoverTimeoutMs - 0.001) return;
-          this.#toldSilent = true;
-          this.listener.silent();
-        });
-      });
+      this.#listenFrom(heardAtMs);
       if (!this.#toldSilent) return;
       this.#toldSilent = false;
       this.listener.heard();

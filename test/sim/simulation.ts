@@ -75,6 +75,7 @@ class Simulation {
         });
     };
     for (const fault of plan.faults) this.#arrange(fault);
+    link.receiver.start();
     link.sender.start();
     machine.resume();
     this.#primary.start(plan.options);
