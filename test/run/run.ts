@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { readTapLine } from './tap.js';
 import { findLeftovers } from './leftovers.js';
 import type { Totals } from './totals.js';
 
@@ -41,36 +40,6 @@ export async function runStage(
   return printed;
 }
 
-/** Runs ava over these files or globs and counts each test; what belongs to a failed one is shown below it. */
-export async function runAva(
-  totals: Totals,
-  prefix: string,
-  files: readonly string[],
-  options: RunOptions = {},
-): Promise<void> {
-  let seen = 0;
-  let lastFailed = false;
-  const failuresBefore = totals.failures.length;
-  const status = await forEachLine(['node_modules/.bin/ava', '--tap', ...files], options, (text) => {
-    const line = readTapLine(text);
-    if (line.kind === 'none' || (line.kind === 'log' && !lastFailed)) return;
-    if ('text' in line) {
-      say(`        ${line.text}`);
-      return;
-    }
-    seen += 1;
-    lastFailed = line.kind === 'failed';
-    const title = prefix + line.title;
-    if (line.kind === 'passed') totals.passed += 1;
-    else (line.kind === 'failed' ? totals.failures : totals.skips).push(title);
-    say(`  ${{ passed: 'ok  ', failed: 'FAIL', skipped: 'skip' }[line.kind]}  ${title}`);
-  });
-  if (seen === 0) totals.failures.push(`${prefix}ava ran no test (status ${status})`);
-  else if (status !== 0 && totals.failures.length === failuresBefore) {
-    totals.failures.push(`${prefix}ava ended with status ${status} though no test failed`);
-  }
-}
-
 /** A process that outlived the tests that started it is a failure, and is ended. */
 export function endLeftovers(totals: Totals, mark: string): void {
   const found = findLeftovers(mark);
@@ -91,7 +60,8 @@ export function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-async function forEachLine(
+/** Runs one command and hears it line by line. Returns how it ended: 0 is success. */
+export async function forEachLine(
   command: readonly string[],
   options: RunOptions,
   onLine: (line: string) => void,
