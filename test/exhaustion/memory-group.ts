@@ -1,33 +1,82 @@
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { messageOf } from '../../src/base/errors.js';
 import { waitUntil } from '../../src/base/deadline.js';
 
 const EMPTY_TIMEOUT_MS = 10_000;
 
+/** Files of a kind of control group (cgroups(7)), by what they are for. */
+interface Hierarchy {
+  readonly top: string;
+  readonly limit: string;
+  readonly events: string;
+  /** Set to 0: what finds no room is not swapped out instead. */
+  readonly swap: string;
+}
+
+/** The first or the second hierarchy, whichever has the memory controller; undefined: no group can be made here. */
+function hierarchyHere(): Hierarchy | undefined {
+  const mounts = readFileSync('/proc/self/mounts', 'latin1')
+    .split('\n')
+    .map((line) => line.split(' '));
+  for (const [, top = '', type, options = ''] of mounts) {
+    const first = type === 'cgroup' && options.split(',').includes('memory');
+    if (!first && !(type === 'cgroup2' && hasMemory(top))) continue;
+    const files = first
+      ? { limit: 'memory.limit_in_bytes', events: 'memory.oom_control', swap: 'memory.swappiness' }
+      : { limit: 'memory.max', events: 'memory.events', swap: 'memory.swap.max' };
+    if (canMake(top)) return { top, ...files };
+  }
+  return undefined;
+}
+
+/** Whether groups below this one of the second hierarchy have the memory controller; it is turned on where it can be. */
+function hasMemory(top: string): boolean {
+  try {
+    writeFileSync(join(top, 'cgroup.subtree_control'), '+memory');
+    return true;
+  } catch {
+    return false; // it is not there, not ours, or the group has processes of its own
+  }
+}
+
+function canMake(top: string): boolean {
+  const folder = join(top, `kemari-probe-${process.pid}`);
+  try {
+    mkdirSync(folder);
+    rmdirSync(folder);
+    return true;
+  } catch {
+    return false; // not ours, or read-only
+  }
+}
+
+const HIERARCHY = hierarchyHere();
+
+/** What is missing for tests with a memory control group, for the title of a skipped one; undefined when nothing is. */
+export const MEMORY_GROUP_MISSING =
+  HIERARCHY === undefined ? 'a memory control group that can be made here' : undefined;
+
 let next = 0;
 
-/** A memory control group of the kernel's first hierarchy (cgroups(7)), whose limit is what a small host would have. */
+/** A memory control group, whose limit is what a small host would have. */
 export class MemoryGroup {
+  readonly #hierarchy: Hierarchy;
   readonly #folder: string;
 
-  private constructor(folder: string) {
-    this.#folder = folder;
+  private constructor(hierarchy: Hierarchy) {
+    this.#hierarchy = hierarchy;
+    this.#folder = join(hierarchy.top, `kemari-test-${process.pid}-${(next += 1)}`);
   }
 
-  /** A string says why there can be none here. It is removed with the test, once the processes in it have ended. */
-  static make(t: ExecutionContext): MemoryGroup | string {
-    const mounts = readFileSync('/proc/self/mounts', 'latin1').split('\n');
-    const top = mounts.map((line) => line.split(' ')).find((mount) => mount[3]?.split(',').includes('memory'))?.[1];
-    if (top === undefined) return 'this kernel has no memory control groups of the first hierarchy';
-    const group = new MemoryGroup(join(top, `kemari-test-${process.pid}-${(next += 1)}`));
-    try {
-      mkdirSync(group.#folder);
-    } catch (error) {
-      return `no memory control group can be made here: ${messageOf(error)}`;
-    }
+  /** It is removed with the test, once the processes in it have ended. Only where none is missing. */
+  static make(t: ExecutionContext): MemoryGroup {
+    if (HIERARCHY === undefined) throw new Error(`this needs ${MEMORY_GROUP_MISSING}`);
+    const group = new MemoryGroup(HIERARCHY);
+    mkdirSync(group.#folder);
     t.teardown(() => group.#remove());
+    const swap = join(group.#folder, HIERARCHY.swap);
+    if (existsSync(swap)) writeFileSync(swap, '0');
     return group;
   }
 
@@ -37,12 +86,12 @@ export class MemoryGroup {
   }
 
   set limitBytes(bytes: number) {
-    writeFileSync(join(this.#folder, 'memory.limit_in_bytes'), String(bytes));
+    writeFileSync(join(this.#folder, this.#hierarchy.limit), String(bytes));
   }
 
   /** Processes that the kernel has killed for want of memory. */
   get killed(): number {
-    const text = readFileSync(join(this.#folder, 'memory.oom_control'), 'latin1');
+    const text = readFileSync(join(this.#folder, this.#hierarchy.events), 'latin1');
     return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? NaN);
   }
 
