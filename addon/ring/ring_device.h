@@ -155,6 +155,9 @@ class RingDevice {
   virtual std::vector<DeviceRequest> requests_to_cut() = 0;
   // A disk's: RingState::unanswered_writes.
   virtual uint32_t unanswered_to_cut() const { return 0; }
+  // A disk's: RingState::unflushed, and how it comes back, before any request does.
+  virtual UnflushedChanges unflushed_to_cut() const { return {}; }
+  virtual void unflushed_restored(UnflushedChanges) {}
   // A NIC's: which addresses the guest uses. They travel with a checkpoint.
   virtual std::vector<uint32_t> addresses_to_cut() { return {}; }
   virtual void addresses_restored(std::vector<uint32_t>) {}

@@ -87,6 +87,7 @@ std::vector<uint8_t> RingDevice::cut() {
                   .features = session_->features(),
                   .queue_count = static_cast<uint32_t>(queues_.size()),
                   .unanswered_writes = unanswered_to_cut(),
+                  .unflushed = unflushed_to_cut(),
                   .queues = {},
                   .addresses = addresses_to_cut(),
                   .answered = {}};
@@ -125,6 +126,7 @@ void RingDevice::restore(std::span<const uint8_t> bytes) {
   restored_ = true;
   restored_features_ = state.features;
   addresses_restored(std::move(state.addresses));
+  unflushed_restored(state.unflushed);
   for (CutQueue& cut : state.queues) {
     DeviceQueue& queue = *queues_[cut.index];
     queue.restored = std::make_unique<DeviceQueue::Restored>(std::move(cut), kept);

@@ -181,6 +181,8 @@ std::vector<uint8_t> encode_ring_state(const RingState& state) {
   out.put(state.queue_count);
   out.put(static_cast<uint32_t>(state.queues.size()));
   out.put(state.unanswered_writes);
+  out.put(state.unflushed.changes);
+  out.put(state.unflushed.lost);
   for (const uint32_t address : state.addresses) out.put(address);
   for (const CutQueue& queue : state.queues) {
     out.put(queue.index);
@@ -227,6 +229,11 @@ RingState decode_ring_state(std::span<const uint8_t> bytes) {
   const auto placed = in.take<uint32_t>();
   if (placed > state.queue_count) refuse(std::to_string(placed) + " queues of " + std::to_string(state.queue_count));
   state.unanswered_writes = in.take<uint32_t>();
+  state.unflushed.changes = in.take<uint32_t>();
+  state.unflushed.lost = in.take<uint32_t>();
+  if (state.unflushed.lost > state.unflushed.changes) {
+    refuse(std::to_string(state.unflushed.lost) + " changes lost of " + std::to_string(state.unflushed.changes));
+  }
   for (uint8_t i = 0; i < address_count; i++) state.addresses.push_back(in.take<uint32_t>());
   uint32_t next = 0;
   for (uint32_t i = 0; i < placed; i++) {

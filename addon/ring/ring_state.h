@@ -2,7 +2,7 @@
 // little-endian; the layout is that of the writer and the reader in ring_state.cc:
 //
 //   device   magic u32 "KRNG", version u16, kind u8, address count u8, features u64, queue count u32, placed queue
-//            count u32, unanswered writes u32,
+//            count u32, unanswered writes u32, unflushed changes u32, lost changes u32,
 //            then addresses of 4 octets each: the IPv4 addresses that the guest uses, of a NIC
 //   queue    index u32, size u16, last available index u16, used index u16, kept count u16, unread count u16,
 //            pending count u16
@@ -84,6 +84,15 @@ struct CutAnswered {
   std::span<const uint8_t> bytes;  // header and frame; another's memory, as CutRequest::bytes
 };
 
+// Writes, discards and zeroings of a disk that storage has answered, and that no flush has reached since. Whoever takes
+// over goes on counting from there.
+struct UnflushedChanges {
+  uint32_t changes = 0;
+  uint32_t lost = 0;  // of them, those that storage may have lost, of which the guest was not told yet
+
+  bool operator==(const UnflushedChanges&) const = default;
+};
+
 struct RingState {
   RingDeviceKind kind;
   uint64_t features = 0;  // that the driver accepted
@@ -91,12 +100,13 @@ struct RingState {
   // Writes, discards and zeroings that failed without an answer of storage, as with a connection that was lost: pending
   // no more, but they may land at any later time. Not carried on by whoever takes over.
   uint32_t unanswered_writes = 0;
+  UnflushedChanges unflushed;
   std::vector<CutQueue> queues;
   std::vector<uint32_t> addresses;  // big-endian, at most 255
   std::vector<CutAnswered> answered;
 };
 
-inline constexpr uint16_t kRingStateVersion = 2;
+inline constexpr uint16_t kRingStateVersion = 3;
 
 std::vector<uint8_t> encode_ring_state(const RingState& state);
 

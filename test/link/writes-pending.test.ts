@@ -7,9 +7,9 @@ const BYTES = { write: 512, flush: 0, discard: 16, zeroes: 16, read: 0 } as cons
 
 /** A disk's part of a checkpoint, as ring_state.h lays it out, with these requests pending. */
 function diskCut(...pending: readonly (keyof typeof KINDS)[]): Buffer {
-  const head = Buffer.alloc(28);
+  const head = Buffer.alloc(36);
   head.write('KRNG');
-  head.writeUInt16LE(2, 4);
+  head.writeUInt16LE(3, 4);
   head.writeUInt8(1, 6);
   head.writeUInt32LE(1, 16);
   head.writeUInt32LE(1, 20);

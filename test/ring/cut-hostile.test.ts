@@ -12,12 +12,13 @@ const AT = {
   kind: 6,
   features: 8,
   queueCount: 16,
-  index: 28,
-  size: 32,
-  used: 36,
-  pendingCount: 42,
+  lost: 32,
+  index: 36,
+  size: 40,
+  used: 44,
+  pendingCount: 50,
 } as const;
-const REQUEST = 44;
+const REQUEST = 52;
 const SEED = 20240229;
 
 interface Prepared {
@@ -62,10 +63,11 @@ test.serial(
     const { bytes } = cut;
     const wrong: [RegExp, (copy: Buffer) => void][] = [
       [/does not start like one/, (copy) => copy.writeUInt32LE(1, 0)],
-      [/version 1, expected 2/, (copy) => copy.writeUInt16LE(1, AT.version)],
+      [/version 1, expected 3/, (copy) => copy.writeUInt16LE(1, AT.version)],
       [/a device of kind 0/, (copy) => copy.writeUInt8(0, AT.kind)],
       [/another device: kind 2/, (copy) => copy.writeUInt8(2, AT.kind)],
       [/with 2 queues, expected/, (copy) => copy.writeUInt32LE(2, AT.queueCount)],
+      [/7 changes lost of 0/, (copy) => copy.writeUInt32LE(7, AT.lost)],
       [/queue 5 of 1/, (copy) => copy.writeUInt32LE(5, AT.index)],
       [/a queue of size 3/, (copy) => copy.writeUInt16LE(3, AT.size)],
       [/a queue of size 0/, (copy) => copy.writeUInt16LE(0, AT.size)],

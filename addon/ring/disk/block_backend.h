@@ -11,6 +11,7 @@
 #include "ring/disk/bounce_pool.h"
 #include "ring/disk/worker_pool.h"
 #include "ring/event_loop.h"
+#include "ring/ring_state.h"
 
 namespace kemari {
 
@@ -35,6 +36,10 @@ class BlockBackend;
 struct BlockRequest : EventLoop::Completion, WorkerPool::Job {
   // Anything but a read: it goes only while the lease holds.
   bool is_outbound() const noexcept override { return operation != BlockOperation::kRead; }
+  bool is_transfer() const noexcept {
+    return operation == BlockOperation::kRead || operation == BlockOperation::kWrite;
+  }
+  bool changes_storage() const noexcept { return is_outbound() && operation != BlockOperation::kFlush; }
 
   BlockOperation operation = BlockOperation::kRead;
   bool unmap = false;          // kWriteZeroes: the range may be deallocated
@@ -49,6 +54,7 @@ struct BlockRequest : EventLoop::Completion, WorkerPool::Job {
   uint64_t piece = 0;              // bytes of the step under way
   BounceBuffer* bounce = nullptr;  // set while the bytes go through a buffer of ours
   uint32_t retries = 0;            // of the step under way
+  uint64_t covers = 0;             // a flush: the changes that were answered before it came
   int error = 0;                   // errno of a step that ended elsewhere
   bool is_withheld = false;        // that step, or its rest, was not taken: the lease is over
   bool is_unanswered = false;      // the step is with a server
@@ -90,6 +96,11 @@ class BlockBackend {
   // Takes a request over; it comes back through BlockClient::finished(). System calls are left to the loop's next turn
   // where that is possible, so that requests of one turn go out together.
   virtual void submit(BlockRequest& request) = 0;
+
+  // What a crash of the storage would lose, where this host can lose sight of one; and from where a back-end goes on
+  // with it, before its first request.
+  virtual UnflushedChanges unflushed() const { return {}; }
+  virtual void go_on_from(UnflushedChanges) {}
 
   // The lease may hold again: what was kept because it did not goes on, in its order.
   virtual void resume() = 0;

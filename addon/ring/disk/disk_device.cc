@@ -113,6 +113,7 @@ void DiskDevice::attach() {
   if (backend_ == nullptr || std::exchange(attach_tried_, true)) return;
   try {
     backend_->attach(loop(), *this);
+    backend_->go_on_from(restored_unflushed_);
     attached_ = true;
     engine_ = backend_->engine();
   } catch (const Error& error) {

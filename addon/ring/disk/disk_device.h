@@ -38,6 +38,7 @@ class DiskDevice final : public RingDevice, private BlockClient {
  public:
   static constexpr uint32_t kMaxDiskQueues = 16;
   // I/O errors are told one by one up to this many in a window; the next window's first one says how many were not.
+  // What happens to the storage as a whole is counted apart: a thousand requests that failed must not hide why.
   static constexpr uint32_t kErrorEventsPerWindow = 8;
   static constexpr std::chrono::seconds kErrorEventWindow{10};
 
@@ -74,6 +75,8 @@ class DiskDevice final : public RingDevice, private BlockClient {
   void lane_released() override;
   RingDeviceKind kind() const override { return RingDeviceKind::kDisk; }
   uint32_t unanswered_to_cut() const override;
+  UnflushedChanges unflushed_to_cut() const override;
+  void unflushed_restored(UnflushedChanges unflushed) override;
   std::vector<DeviceRequest> requests_to_cut() override;
   void submit_again(uint32_t index, const CutRequest& request, const std::vector<Segment>& writable) override;
 
@@ -82,6 +85,16 @@ class DiskDevice final : public RingDevice, private BlockClient {
     uint32_t in_flight = 0;  // with the back-end
     bool posted = false;     // serve() comes again in the next turn
     bool starved = false;    // it stopped taking because the lane is full
+  };
+
+  // How much may be told in the window that is on.
+  struct Budget {
+    std::chrono::steady_clock::time_point window{};
+    uint32_t told = 0;
+    uint64_t untold = 0;
+
+    bool take();
+    std::string untold_text();  // for what is told next; empty where nothing was kept back
   };
 
   void attach();
@@ -99,7 +112,6 @@ class DiskDevice final : public RingDevice, private BlockClient {
   void storage_event(const std::string& text) override;
   void left_unanswered() override;
   void report(const DiskRequest& request, int error);
-  bool may_report();
   void respond(DiskRequest& request, uint8_t status, uint32_t written);
   void count(const DiskRequest& request);
   DiskRequest& take_free();
@@ -114,13 +126,13 @@ class DiskDevice final : public RingDevice, private BlockClient {
   bool write_through_ = false;
   bool attached_ = false;
   bool attach_tried_ = false;
+  UnflushedChanges restored_unflushed_;  // for a back-end that is not attached yet
   std::vector<QueueState> queues_;
   std::vector<std::unique_ptr<DiskRequest>> requests_;  // bounded by what the queues can hold
   DiskRequest* free_ = nullptr;
   DiskCounters counters_;
-  std::chrono::steady_clock::time_point error_window_{};
-  uint32_t errors_told_ = 0;
-  uint64_t errors_untold_ = 0;
+  Budget requests_told_;
+  Budget storage_told_;
 };
 
 }  // namespace kemari

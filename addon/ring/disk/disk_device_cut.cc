@@ -27,6 +27,18 @@ uint32_t DiskDevice::unanswered_to_cut() const {
   return static_cast<uint32_t>(std::min<uint64_t>(counters_.unanswered_writes, UINT32_MAX));
 }
 
+UnflushedChanges DiskDevice::unflushed_to_cut() const {
+  return attached_ ? backend_->unflushed() : restored_unflushed_;
+}
+
+void DiskDevice::unflushed_restored(UnflushedChanges unflushed) {
+  if (attached_) {
+    backend_->go_on_from(unflushed);
+  } else {
+    restored_unflushed_ = unflushed;
+  }
+}
+
 void DiskDevice::submit_again(uint32_t index, const CutRequest& cut, const std::vector<Segment>& writable) {
   DiskRequest& request = take_free();
   request.queue = index;

@@ -9,31 +9,35 @@
 
 namespace kemari {
 
-bool DiskDevice::may_report() {
+bool DiskDevice::Budget::take() {
   const auto now = std::chrono::steady_clock::now();
-  if (now - error_window_ >= kErrorEventWindow) {
-    error_window_ = now;
-    errors_told_ = 0;
+  if (now - window >= kErrorEventWindow) {
+    window = now;
+    told = 0;
   }
-  if (errors_told_ < kErrorEventsPerWindow) {
-    ++errors_told_;
+  if (told < kErrorEventsPerWindow) {
+    ++told;
     return true;
   }
-  ++errors_untold_;
+  ++untold;
   return false;
 }
 
+std::string DiskDevice::Budget::untold_text() {
+  if (untold == 0) return "";
+  return " (" + std::to_string(std::exchange(untold, 0)) + " more errors were not told)";
+}
+
 void DiskDevice::report(const DiskRequest& request, int error) {
-  if (error == ECANCELED || !may_report()) return;
+  if (error == ECANCELED || !requests_told_.take()) return;
   std::string text = name() + ": " + describe(request) + " failed: ";
   text += error == ENODATA ? "the storage ends before it (was it cut short?)" : std::strerror(error);
-  if (errors_untold_ > 0)
-    text += " (" + std::to_string(std::exchange(errors_untold_, 0)) + " more errors were not told)";
-  emit({DeviceEvent::Type::kIoError, "KEMARI_DISK_IO", text});
+  emit({DeviceEvent::Type::kIoError, "KEMARI_DISK_IO", text + requests_told_.untold_text()});
 }
 
 void DiskDevice::storage_event(const std::string& text) {
-  if (may_report()) emit({DeviceEvent::Type::kIoError, "KEMARI_DISK_IO", name() + ": " + text});
+  if (!storage_told_.take()) return;
+  emit({DeviceEvent::Type::kIoError, "KEMARI_DISK_IO", name() + ": " + text + storage_told_.untold_text()});
 }
 
 void DiskDevice::left_unanswered() {

@@ -65,15 +65,18 @@ class AheadConnection {
     if (!taken_) backend_ = std::move(backend);
   }
 
-  // nullptr where there is none that still answers.
-  std::unique_ptr<NbdBackend> take() {
+  // Empty where there is none that still answers. `ended`: there was one, and its server has gone.
+  std::unique_ptr<NbdBackend> take(bool& ended) {
     std::unique_ptr<NbdBackend> backend;
     {
       const std::lock_guard lock(mutex_);
       taken_ = true;
       backend = std::move(backend_);
     }
-    return backend != nullptr && backend->answers() ? std::move(backend) : nullptr;
+    if (backend == nullptr) return nullptr;
+    const NbdConnection::Answer answer = backend->probe();
+    ended = answer == NbdConnection::Answer::kEnded;
+    return answer == NbdConnection::Answer::kInTime ? std::move(backend) : nullptr;
   }
 
  private:
@@ -94,9 +97,10 @@ struct Storage {
   // Blocks: a server may take its time.
   std::unique_ptr<BlockBackend> open(bool steal) const {
     if (nbd_uri) {
-      std::unique_ptr<NbdBackend> connected = ahead->take();
+      bool ended = false;
+      std::unique_ptr<NbdBackend> connected = ahead->take(ended);
       if (connected != nullptr) return connected;
-      return std::make_unique<NbdBackend>(*nbd_uri, file.read_only, file.discard);
+      return std::make_unique<NbdBackend>(*nbd_uri, file.read_only, file.discard, ended);
     }
     DiskFileOptions options = file;
     options.steal = steal;

@@ -13,17 +13,9 @@
 namespace kemari {
 namespace {
 
-bool is_transfer(const BlockRequest& request) {
-  return request.operation == BlockOperation::kRead || request.operation == BlockOperation::kWrite;
-}
-
-bool changes_storage(const BlockRequest& request) {
-  return request.operation != BlockOperation::kRead && request.operation != BlockOperation::kFlush;
-}
-
 // libnbd wants the bytes of a command in one piece.
 bool needs_bounce(const BlockRequest& request) {
-  return is_transfer(request) && request.data.size() > 1;
+  return request.is_transfer() && request.data.size() > 1;
 }
 
 bool is_alive(nbd_handle* handle) {
@@ -37,10 +29,11 @@ std::string nbd_error_text() {
 
 }  // namespace
 
-NbdBackend::NbdBackend(std::string uri, bool read_only, bool discard)
+NbdBackend::NbdBackend(std::string uri, bool read_only, bool discard, bool lost_server)
     : uri_(std::move(uri)),
       connection_(std::make_unique<NbdConnection>(uri_, NbdReconnector::kConnectTimeout, [] { return false; })),
       geometry_(connection_->geometry()),
+      lost_server_(lost_server),
       reconnector_(uri_) {
   if (geometry_.read_only && !read_only) {
     fail("KEMARI_DISK_OPEN",
@@ -177,9 +170,15 @@ void NbdBackend::submit(BlockRequest& request) {
   request.error = 0;
   request.bounce = nullptr;
   request.is_unanswered = false;
+  request.covers = unflushed_.now();
   if (connection_ == nullptr) {
     start_reconnecting();
+    note_end(request, ENOTCONN);
     return client_->finished(request, ENOTCONN);
+  }
+  if (refuses_flush(request)) {
+    note_end(request, EIO);
+    return client_->finished(request, EIO);
   }
   in_flight_.push_back(&request);
   queue_step(request);
@@ -240,18 +239,6 @@ bool NbdBackend::take_bounce(BlockRequest& request) {
   return request.bounce != nullptr;
 }
 
-// The bytes of one command.
-void NbdBackend::prepare(BlockRequest& request) {
-  request.error = 0;
-  request.piece = request.length - request.done;
-  if (!is_transfer(request)) return;
-  const uint64_t most = request.bounce != nullptr ? kBounceBufferBytes : UINT64_MAX;
-  request.piece = std::min({request.piece, connection_->max_request_bytes(), most});
-  if (request.bounce != nullptr && request.operation == BlockOperation::kWrite) {
-    io_gather(request.data, request.bounce->data, request.piece);
-  }
-}
-
 void NbdBackend::put_back(BlockRequest& request) {
   queued_.push_front(&request);
   give_back_bounce(request);
@@ -273,49 +260,11 @@ void NbdBackend::issue(BlockRequest& request) {
   if (!is_alive(handle)) lose(nbd_error_text());
 }
 
-int64_t NbdBackend::call(BlockRequest& request) {
-  nbd_handle* handle = connection_->handle();
-  nbd_completion_callback callback{};
-  callback.callback = [](void* user_data, int* error) {
-    auto* request = static_cast<BlockRequest*>(user_data);
-    request->error = *error;
-    static_cast<NbdBackend*>(request->backend)->stepped_.push_back(request);
-    return 1;  // libnbd forgets the command
-  };
-  callback.user_data = &request;
-  const uint32_t fua = must_be_durable(request) && connection_->can_fua() ? LIBNBD_CMD_FLAG_FUA : 0;
-  const uint64_t offset = request.offset + request.done;
-  uint8_t* data = request.bounce != nullptr ? request.bounce->data
-                  : request.data.empty()    ? nullptr
-                                            : static_cast<uint8_t*>(request.data[0].iov_base);
-  switch (request.operation) {
-    case BlockOperation::kRead:
-      return ::nbd_aio_pread(handle, data, request.piece, offset, callback, 0);
-    case BlockOperation::kWrite:
-      return ::nbd_aio_pwrite(handle, data, request.piece, offset, callback, fua);
-    case BlockOperation::kFlush:
-      return ::nbd_aio_flush(handle, callback, 0);
-    case BlockOperation::kDiscard:
-      return ::nbd_aio_trim(handle, request.piece, offset, callback, fua);
-    case BlockOperation::kWriteZeroes:
-      return ::nbd_aio_zero(handle, request.piece, offset, callback,
-                            fua | (request.unmap ? 0 : LIBNBD_CMD_FLAG_NO_HOLE));
-  }
-  return -1;
-}
-
-// Whether it may not be answered before it is. The flush that the guest sends later goes out on another connection
-// where this one was lost or another host has taken over, and without CAN_MULTI_CONN need not reach what was written on
-// this.
-bool NbdBackend::must_be_durable(const BlockRequest& request) const noexcept {
-  return changes_storage(request) && geometry_.can_flush && (request.write_through || !connection_->can_multi_conn());
-}
-
 void NbdBackend::stepped(BlockRequest& request, int result) {
   // libnbd's own word for a command that has no answer: the connection ended. No server can say it.
   if (result != -ENOTCONN) request.is_unanswered = false;
   if (result < 0) return finish(request, -result);
-  if (is_transfer(request)) {
+  if (request.is_transfer()) {
     if (request.bounce != nullptr && request.operation == BlockOperation::kRead) {
       io_scatter(request.data, request.bounce->data, request.piece);
     }
@@ -336,6 +285,29 @@ void NbdBackend::stepped(BlockRequest& request, int result) {
   finish(request, 0);
 }
 
+// --- what a server that crashed has lost
+// ------------------------------------------------------------------------------
+
+void NbdBackend::go_on_from(UnflushedChanges unflushed) {
+  unflushed_.go_on_from(unflushed);
+  if (lost_server_) unflushed_.connection_ended();
+}
+
+bool NbdBackend::refuses_flush(const BlockRequest& request) {
+  if (request.operation != BlockOperation::kFlush || unflushed_.lost() == 0) return false;
+  client_->storage_event("NBD disk " + uri_ + " lost its server with " + std::to_string(unflushed_.lost()) +
+                         " changes that no flush had reached, and that a server which crashed does not have any more: "
+                         "this flush fails, so that the guest knows");
+  return true;
+}
+
+void NbdBackend::note_end(const BlockRequest& request, int error) {
+  if (request.operation == BlockOperation::kFlush) return unflushed_.settle(request.covers);
+  if (error == 0 && request.changes_storage() && geometry_.can_flush && !must_be_durable(request)) {
+    unflushed_.answered();
+  }
+}
+
 void NbdBackend::withdrawn(BlockRequest&) {
   KEMARI_ASSERT(false && "an NBD disk queues nothing in the ring");
 }
@@ -354,7 +326,8 @@ void NbdBackend::finish(BlockRequest& request, int error) {
   *place = in_flight_.back();
   in_flight_.pop_back();
   give_back_bounce(request);
-  if (std::exchange(request.is_unanswered, false) && changes_storage(request)) client_->left_unanswered();
+  note_end(request, error);
+  if (std::exchange(request.is_unanswered, false) && request.changes_storage()) client_->left_unanswered();
   client_->finished(request, error);
 }
 
@@ -367,6 +340,7 @@ void NbdBackend::lose(const std::string& why) {
                          "; requests fail until it is back, connecting again in the background");
   queued_.clear();
   is_sending_ = false;
+  unflushed_.connection_ended();
   for (BlockRequest* request : std::vector(in_flight_)) finish(*request, ENOTCONN);
   start_reconnecting();
 }

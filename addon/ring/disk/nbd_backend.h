@@ -12,6 +12,7 @@
 #include "ring/disk/block_backend.h"
 #include "ring/disk/nbd_connection.h"
 #include "ring/disk/nbd_reconnector.h"
+#include "ring/disk/unflushed.h"
 #include "unique_fd.h"
 
 namespace kemari {
@@ -23,13 +24,14 @@ class NbdBackend final : public BlockBackend {
 
   // Connects (blocking). `read_only` and `discard` as the domain's file wants them. Throws KEMARI_NBD_CONNECT, or
   // KEMARI_DISK_OPEN when the export is read-only and the disk is not.
-  NbdBackend(std::string uri, bool read_only, bool discard);
+  // `lost_server`: this host was connected before, and that connection has ended.
+  NbdBackend(std::string uri, bool read_only, bool discard, bool lost_server = false);
 
   // Whether it may be connected while another host's connection is in use.
   bool is_shareable() const noexcept { return connection_->can_multi_conn(); }
 
   // Before it is attached: whether the connection, made some time ago, can be used. Blocks for kProbeTimeout at most.
-  bool answers() { return connection_->answers(kProbeTimeout); }
+  NbdConnection::Answer probe() { return connection_->probe(kProbeTimeout); }
   static constexpr std::chrono::milliseconds kProbeTimeout{100};
 
   const char* engine() const noexcept override { return "nbd"; }
@@ -38,6 +40,8 @@ class NbdBackend final : public BlockBackend {
   void abandon() override;
   void detach() override;
   void submit(BlockRequest& request) override;
+  UnflushedChanges unflushed() const override { return unflushed_.to_cut(); }
+  void go_on_from(UnflushedChanges unflushed) override;
   void resume() override;
   void stepped(BlockRequest& request, int result) override;
   void withdrawn(BlockRequest& request) override;
@@ -60,6 +64,8 @@ class NbdBackend final : public BlockBackend {
   void issue(BlockRequest& request);
   int64_t call(BlockRequest& request);
   bool must_be_durable(const BlockRequest& request) const noexcept;
+  bool refuses_flush(const BlockRequest& request);
+  void note_end(const BlockRequest& request, int error);
   void give_back_bounce(BlockRequest& request);
   void finish(BlockRequest& request, int error);
   void lose(const std::string& why);
@@ -84,6 +90,8 @@ class NbdBackend final : public BlockBackend {
   std::vector<BlockRequest*> stepped_;  // libnbd's callbacks fill it; it must not be called from within them
   bool handing_back_ = false;
   bool issuing_ = false;
+  Unflushed unflushed_;
+  const bool lost_server_;
   BouncePool bounces_;
   NbdReconnector reconnector_;
 };

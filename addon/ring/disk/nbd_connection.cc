@@ -64,20 +64,21 @@ void NbdConnection::connect(const std::string& uri, std::chrono::milliseconds ti
   }
 }
 
-bool NbdConnection::answers(std::chrono::milliseconds timeout) {
+NbdConnection::Answer NbdConnection::probe(std::chrono::milliseconds timeout) {
   std::vector<uint8_t> block(geometry_.logical_block_bytes);
   const int64_t cookie = ::nbd_aio_pread(handle_, block.data(), block.size(), 0, nbd_completion_callback{}, 0);
-  if (cookie < 0) return false;
+  if (cookie < 0) return Answer::kEnded;
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   for (;;) {
     const int done = ::nbd_aio_command_completed(handle_, static_cast<uint64_t>(cookie));
-    if (done != 0) return done > 0;
+    if (done != 0) return done > 0 ? Answer::kInTime : Answer::kEnded;
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-    if (left.count() <= 0 || ::nbd_poll(handle_, static_cast<int>(left.count())) < 0) {
+    const int polled = left.count() <= 0 ? 0 : ::nbd_poll(handle_, static_cast<int>(left.count()));
+    if (left.count() <= 0 || polled < 0) {
       // The server may still write into `block`.
       ::nbd_close(std::exchange(handle_, nullptr));
-      return false;
+      return polled < 0 ? Answer::kEnded : Answer::kNotInTime;
     }
   }
 }

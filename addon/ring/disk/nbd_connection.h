@@ -20,9 +20,11 @@ class NbdConnection {
   NbdConnection(const NbdConnection&) = delete;
   NbdConnection& operator=(const NbdConnection&) = delete;
 
+  enum class Answer : uint8_t { kInTime = 1, kNotInTime = 2, kEnded = 3 };
+
   // Whether the server still answers: reads one block, which may take `timeout`. Nothing else is under way. A
   // connection that does not answer is of no use any more.
-  bool answers(std::chrono::milliseconds timeout);
+  Answer probe(std::chrono::milliseconds timeout);
 
   nbd_handle* handle() const noexcept { return handle_; }
   const BlockGeometry& geometry() const noexcept { return geometry_; }
