@@ -24,7 +24,7 @@ class GateObject : public Napi::ObjectWrap<GateObject> {
          InstanceMethod("release", &GateObject::release), InstanceMethod("counters", &GateObject::counters),
          InstanceMethod("cut", &GateObject::cut), InstanceMethod("setHeldListener", &GateObject::set_held_listener),
          InstanceMethod("requireLease", &GateObject::require_lease),
-         InstanceMethod("renewLease", &GateObject::renew_lease),
+         InstanceMethod("renewLease", &GateObject::renew_lease), InstanceMethod("endLease", &GateObject::end_lease),
          InstanceAccessor("hasLease", &GateObject::has_lease, nullptr),
          InstanceAccessor("isOpen", &GateObject::is_open, nullptr),
          InstanceAccessor("lastSequence", &GateObject::last_sequence, nullptr)});
@@ -77,6 +77,11 @@ class GateObject : public Napi::ObjectWrap<GateObject> {
 
   Napi::Value require_lease(const Napi::CallbackInfo& info) {
     gate_->require_lease(info[0].ToBoolean().Value());
+    return info.Env().Undefined();
+  }
+
+  Napi::Value end_lease(const Napi::CallbackInfo& info) {
+    gate_->end_lease();
     return info.Env().Undefined();
   }
 

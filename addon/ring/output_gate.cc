@@ -199,7 +199,12 @@ void OutputGate::require_lease(bool required) {
   lease_required_.store(required);
   // The lease of a protection that has ended is none of the next one's.
   if (!required) lease_until_ns_.store(INT64_MIN);
+  lease_ended_.store(false);
   wake_lanes();
+}
+
+void OutputGate::end_lease() noexcept {
+  lease_ended_.store(true);
 }
 
 void OutputGate::renew_lease(int64_t until_boottime_ns) {
@@ -209,7 +214,7 @@ void OutputGate::renew_lease(int64_t until_boottime_ns) {
 }
 
 bool OutputGate::has_lease() const noexcept {
-  return !lease_required_.load() || boottime_ns() < lease_until_ns_.load();
+  return !lease_required_.load() || (!lease_ended_.load() && boottime_ns() < lease_until_ns_.load());
 }
 
 // Whoever finds the lease over is woken by the renewal that comes after: it looks again, for one that came meanwhile.

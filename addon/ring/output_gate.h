@@ -146,6 +146,9 @@ class OutputGate {
   // leaves after the next renewal.
   void require_lease(bool required);
   void renew_lease(int64_t until_boottime_ns);
+  // The lease is over, whatever is renewed later, until require_lease() is called again: the guest is handed over, and
+  // what is here still, released or not, is let out over there.
+  void end_lease() noexcept;
   // Whether something could leave now; true where none is required.
   bool has_lease() const noexcept;
 
@@ -171,6 +174,7 @@ class OutputGate {
   std::mutex listener_mutex_;
   HeldListener listener_;
   std::atomic<bool> lease_required_{false};
+  std::atomic<bool> lease_ended_{false};
   std::atomic<int64_t> lease_until_ns_{INT64_MIN};
   std::atomic<bool> lease_awaited_{false};  // somebody found it over since the last renewal
   std::mutex lanes_mutex_;

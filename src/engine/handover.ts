@@ -56,6 +56,7 @@ export function handingOver(state: HandingOver, input: PrimaryInput, nowMs: numb
       if (handover !== 'draining') return to(state);
       return to(
         { ...state, handover: 'go-sent' },
+        { do: 'end-lease' },
         { do: 'send', word: 'go' },
         { do: 'set-timer', atMs: nowMs + GO_ANSWER_MS },
       );
@@ -86,7 +87,8 @@ export function handingOver(state: HandingOver, input: PrimaryInput, nowMs: numb
       if (!wentOut) return disarm(core, 'ended', input.reason, 'info');
       return to({ phase: 'ended' }, log('warn', `${input.reason}; the standby may run the guest`), { do: 'drop-link' });
     case 'machine-died':
-      return wentOut ? to(state, log('warn', input.reason)) : machineDied(input.reason);
+      // After `go`, too: a standby that never heard of it learns that this process has ended, if nothing else.
+      return machineDied(input.reason);
     default:
       return to(state);
   }

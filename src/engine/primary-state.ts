@@ -142,6 +142,11 @@ export type PrimaryEffect =
   | { readonly do: 'resume-guest' | 'pause-guest' }
   /** Wait until nothing that was submitted to storage is under way; `drained` follows. */
   | { readonly do: 'drain' }
+  /**
+   * Before `go`: nothing leaves any more, not even what was released, whatever lease was granted. The standby does not wait
+   * for it, and lets out what is still here.
+   */
+  | { readonly do: 'end-lease' }
   | { readonly do: 'start-tracking' | 'stop-tracking' }
   /**
    * `go`: run the guest. `goodbye`: protection ends, forget it. `machine-died`: take over, this side never runs again;

@@ -25,6 +25,8 @@ export interface OutputGate {
   requireLease(required: boolean): void;
   /** Nanoseconds of CLOCK_BOOTTIME until which the lease is valid. Never shortens it. */
   renewLease(untilBoottimeNs: bigint): void;
+  /** Nothing leaves from here on, released or not, whatever is renewed later; until `requireLease` is called again. */
+  endLease(): void;
   /** True also where none is required. */
   readonly hasLease: boolean;
   counters(): { passed: number; held: number; released: number };

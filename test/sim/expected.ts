@@ -11,7 +11,15 @@ const PRIMARY_INPUTS: Readonly<Record<PrimaryInput['type'], boolean>> = {
 };
 const PRIMARY_EFFECTS: Readonly<Record<PrimaryEffect['do'], boolean>> = {
   ...{ 'close-gate': true, 'open-gate': true, capture: true, release: true, 'resume-guest': true, 'pause-guest': true },
-  ...{ drain: true, 'start-tracking': true, 'stop-tracking': true, send: true, 'drop-link': true, 'ask-peer': true },
+  ...{
+    drain: true,
+    'end-lease': true,
+    'start-tracking': true,
+    'stop-tracking': true,
+    send: true,
+    'drop-link': true,
+    'ask-peer': true,
+  },
   ...{ 'end-machine': true, 'set-timer': true, refuse: true },
   log: false,
 };

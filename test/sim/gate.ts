@@ -27,6 +27,7 @@ export class Gate {
   #releasedThrough = 0;
   #leaseRequired = false;
   #leaseUntilMs = -Infinity;
+  #leaseEnded = false;
   #leaseAwaited = false;
   #isShut = false;
   readonly #armedFrom = { request: NOBODY_ARMED, console: NOBODY_ARMED };
@@ -112,7 +113,12 @@ export class Gate {
   requireLease(isRequired: boolean): void {
     this.#leaseRequired = isRequired;
     if (!isRequired) this.#leaseUntilMs = -Infinity;
+    this.#leaseEnded = false;
     this.#wakeLanes();
+  }
+
+  endLease(): void {
+    this.#leaseEnded = true;
   }
 
   renewLease(untilMs: number): void {
@@ -131,7 +137,8 @@ export class Gate {
   }
 
   #leaseHolds(): boolean {
-    if (!this.#leaseRequired || this.ignoresLease || this.host.nowMs < this.#leaseUntilMs) return true;
+    if (!this.#leaseRequired || this.ignoresLease) return true;
+    if (!this.#leaseEnded && this.host.nowMs < this.#leaseUntilMs) return true;
     this.#leaseAwaited = true;
     return false;
   }

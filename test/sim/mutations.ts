@@ -70,6 +70,9 @@ const BROKEN: Readonly<Record<string, Engine>> = {
     if (!wentOut || (input.type !== 'link-lost' && input.type !== 'timer')) return stepPrimary(state, input, nowMs);
     return stepPrimary(state, { type: 'peer-says', word: 'refused' }, nowMs);
   }),
+  'the lease goes on after go': primary((state, input, nowMs) =>
+    withEffects(stepPrimary(state, input, nowMs), (effect) => (effect.do === 'end-lease' ? [] : [effect])),
+  ),
   'go is sent before the last epoch is acknowledged': primary((state, input, nowMs) => {
     const step = stepPrimary(state, input, nowMs);
     const { state: after } = step;

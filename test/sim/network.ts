@@ -82,8 +82,10 @@ export class Pipe {
     for (const arrive of waiting) this.send(arrive);
   }
 
-  /** What is on its way is lost, and what comes later. */
+  /** What is on its way is lost, and what comes later. Who waits for its arrival sends it again, and is told. */
   break(): void {
+    if (this.#isBroken) return;
     this.#isBroken = true;
+    if (this.#lastArrivalMs > this.network.clock.nowMs) this.send(() => undefined);
   }
 }

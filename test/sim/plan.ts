@@ -77,13 +77,21 @@ const HEAL_MS = 700;
 /** Faults that come together come within this time of each other: what matters most often is one thing in another's middle. */
 const BURST_MS = 60;
 /** Of the plans that begin with faults which belong together. */
-const RECIPE_SHARE = 0.1;
+const RECIPE_SHARE = 0.15;
 
 /** What each side does, where it may die or stand still, so that the rare ones are not left to chance. */
 export const STEPS: Readonly<Record<HostName, readonly StepName[]>> = {
   A: [
     ...(['decide', 'do capture', 'do release', 'do close-gate', 'do open-gate', 'do resume-guest'] as const),
-    ...(['do pause-guest', 'do send', 'do drop-link', 'do ask-peer', 'do set-timer', 'do drain'] as const),
+    ...([
+      'do pause-guest',
+      'do send',
+      'do drop-link',
+      'do ask-peer',
+      'do set-timer',
+      'do drain',
+      'do end-lease',
+    ] as const),
     ...(['capture: stop', 'capture: submit', 'capture: go on', 'capture: tell', 'order'] as const),
     ...(['gate: admit', 'gate: look', 'gate: submit', 'link: send', 'link: hear', 'link: lost'] as const),
     ...(['lease: renew', 'lease: answered', 'lease: expiry', 'end: farewell', 'end: phase'] as const),

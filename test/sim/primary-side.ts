@@ -189,6 +189,9 @@ export class PrimarySide {
         });
         this.#sayFarewell();
         return;
+      case 'end-lease':
+        gate.endLease();
+        return;
       case 'drain':
         this.#drain();
         return;

@@ -1,3 +1,4 @@
+import type { HostName, StepName } from './host.js';
 import type { Fault } from './plan.js';
 import type { Random } from './random.js';
 
@@ -82,5 +83,65 @@ const lostInTheMiddle: Recipe = (random, atMs) => [
   ]),
 ];
 
-const WITH_FENCE: readonly Recipe[] = [asleepAtSubmission, lateWrites, justInTime, lostInTheMiddle];
+/** Steps that are seldom taken, and what has them taken. */
+const SELDOM: readonly (readonly [who: HostName, step: StepName, because: (atMs: number) => readonly Fault[]])[] = [
+  ['A', 'do pause-guest', paused],
+  ['A', 'do resume-guest', paused],
+  ...(['do drain', 'do end-lease', 'do send', 'do capture'] as const).map((step) => ['A', step, movedAway] as const),
+  ...(['do open-gate', 'do drop-link', 'end: farewell'] as const).map((step) => ['A', step, calledOff] as const),
+  ...(['do ask-peer', 'lease: expiry', 'do set-timer'] as const).map((step) => ['A', step, silenced] as const),
+  ...(['gate: look', 'link: lost'] as const).map((step) => ['A', step, unheard] as const),
+  ['A', 'do close-gate', (): readonly Fault[] => []],
+  ...(['do discard', 'link: hear', 'end: farewell'] as const).map((step) => ['B', step, calledOff] as const),
+  ...(['do ask-peer', 'do set-timer', 'lease: silence', 'do fence'] as const).map(
+    (step) => ['B', step, silenced] as const,
+  ),
+  ...(
+    ['do stop-granting', 'do take-over', 'takeover: load', 'takeover: run', 'takeover: tell', 'do announce'] as const
+  ).flatMap((step) => [movedAway, silenced].map((because) => ['B', step, because] as const)),
+  ['B', 'do send', movedAway],
+  ['B', 'link: lost', unheard],
+];
+
+function paused(atMs: number): readonly Fault[] {
+  return [
+    { kind: 'guest', wanted: 'paused', atMs },
+    { kind: 'guest', wanted: 'running', atMs: atMs + 40 },
+  ];
+}
+
+function movedAway(atMs: number): readonly Fault[] {
+  return [{ kind: 'standby', order: 'sighup', atMs }];
+}
+
+function calledOff(atMs: number): readonly Fault[] {
+  return [{ kind: 'operator', verb: 'unprotect', atMs }];
+}
+
+function silenced(atMs: number): readonly Fault[] {
+  return [
+    { kind: 'cut', from: 'both', atMs, forMs: 300 },
+    { kind: 'standby', order: 'sighup', atMs: atMs + 120 },
+  ];
+}
+
+function unheard(atMs: number): readonly Fault[] {
+  return [{ kind: 'break', primary: true, standby: true, stream: true, atMs }];
+}
+
+/** Death or a stall where chance alone seldom leads. */
+const atASeldomStep: Recipe = (random, atMs) => {
+  const [who, step, because] = random.pick(SELDOM);
+  const moment = { step, nth: random.pick([1, 1, 1, 2]) };
+  const befalls: Fault = random.chance(0.5)
+    ? { kind: 'crash', who, moment }
+    : { kind: 'stall', who, moment, forMs: random.between(5, 250), whole: random.chance(0.6) };
+  return [...because(atMs), befalls];
+};
+
+const WITH_FENCE: readonly Recipe[] = [
+  ...[asleepAtSubmission, lateWrites, justInTime, lostInTheMiddle],
+  // Of many steps, each is to have its turn.
+  ...[atASeldomStep, atASeldomStep, atASeldomStep],
+];
 const WITHOUT_FENCE: readonly Recipe[] = [overruledAsleep, ...WITH_FENCE];

@@ -239,6 +239,9 @@ export class Protection {
       case 'drop-link':
         this.#farewell = this.#farewell.then(() => this.#link.close());
         return undefined;
+      case 'end-lease':
+        gate.endLease();
+        return undefined;
       case 'drain':
         void this.#drain();
         return undefined;

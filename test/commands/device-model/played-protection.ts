@@ -178,6 +178,7 @@ export class PlayedProtection {
       },
       requireLease: (required) => void told.push(`require-lease ${required}`),
       renewLease: () => undefined,
+      endLease: () => void told.push('end-lease'),
       counters: () => ({ passed: 0, held: 0, released: 0 }),
       ...{ isOpen: false, lastSequence: 0n, hasLease: true },
     };
