@@ -168,7 +168,7 @@ test('a strict guest that stands for its ack is handed over with the epoch it st
       [],
       [],
       ['drain'],
-      ['send', 'set-timer'],
+      ['end-lease', 'send', 'set-timer'],
       ['end-machine', 'drop-link'],
     ]);
     t.is(state.phase, 'handed-over');
@@ -189,7 +189,7 @@ test('a switchover sends go only after the last ack and after its own writes hav
   );
   t.deepEqual(effects[0], [{ do: 'capture', epoch: 2n, resume: 'never', guestPaused: false }]);
   t.deepEqual(doing(effects[2]!), ['drain']);
-  t.deepEqual(effects[3]![0], { do: 'send', word: 'go' });
+  t.deepEqual(effects[3]!.slice(0, 2), [{ do: 'end-lease' }, { do: 'send', word: 'go' }]);
   t.deepEqual(doing(effects[4]!), ['end-machine', 'drop-link']);
   t.is(state.phase, 'handed-over');
   t.false(
@@ -207,6 +207,15 @@ test('once go was sent the source never resumes by itself', (t) => {
     t.false(effects.flat().some((effect) => effect.do === 'resume-guest' || effect.do === 'open-gate'));
   }
   t.is(play([{ type: 'peer-says', word: 'refused' }], sent).state.phase, 'unprotected');
+});
+
+test('a machine that dies after go ends its process, by which a standby that never heard go knows', (t) => {
+  const sent = play([switchover, captured(2n, 3n), acked(2n), { type: 'drained' }], protectedUpTo1).state;
+  for (const before of [[], [{ type: 'link-lost', reason: 'cut' }]] as PrimaryInput[][]) {
+    const { last, state } = play([...before, { type: 'machine-died', reason: 'killed' }], sent);
+    t.is(state.phase, 'ended');
+    t.deepEqual(doing(last), ['send', 'drop-link']);
+  }
 });
 
 test('a link lost before go brings the guest back, with its output held', (t) => {

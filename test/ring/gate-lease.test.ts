@@ -123,6 +123,30 @@ test.serial(
 );
 
 test.serial(
+  'once its lease was ended a gate lets nothing out that is here still, released or not, whatever is renewed',
+  onStand(async (t, stand) => {
+    const path = diskFile(stand);
+    const { guest, driver, device } = stand.openDisk({ target: { path } });
+    const { gate } = stand;
+    gate.requireLease(true);
+    gate.close();
+    guest.offer(VIRTIO_BLK_T_OUT, 0, { data: pattern(512, 1) });
+    driver.kick();
+    await until(() => device.pending()[0]?.held === true, 'it is held');
+    gate.endLease();
+    gate.release(gate.lastSequence);
+    gate.renewLease(FOREVER_NS);
+    t.false(gate.hasLease);
+    t.is(guest.read(5, 512).status, VIRTIO_BLK_S_OK); // tells that the device has looked
+    t.is(device.pending().length, 1);
+    t.deepEqual(readFileSync(path).subarray(0, 512), Buffer.alloc(512));
+    // The handover came to nothing: the domain runs on unprotected.
+    gate.requireLease(false);
+    t.is(guest.wait(1)[0]!.status, VIRTIO_BLK_S_OK);
+  }),
+);
+
+test.serial(
   'a guest that offers more than a cut may have to copy waits for a release, and loses nothing',
   onStand(async (t, stand) => {
     const path = stand.file('disk.img');

@@ -67,6 +67,18 @@ const justInTime: Recipe = (random, atMs) => [
   { kind: 'standby', order: 'sighup', atMs: atMs + random.between(60, 160) },
 ];
 
+/** A ring thread has slept since before a handover, and wakes up behind it. */
+const asleepThroughHandover: Recipe = (random, atMs) => [
+  {
+    kind: 'freeze',
+    who: 'A',
+    thread: random.pick(['net ring', 'disk ring'] as const),
+    atMs,
+    forMs: random.between(30, 250),
+  },
+  { kind: 'standby', order: 'sighup', atMs: atMs + random.between(10, 80) },
+];
+
 /** A handover whose answer is lost. */
 const lostInTheMiddle: Recipe = (random, atMs) => [
   { kind: 'operator', verb: 'switchover', atMs },
@@ -140,7 +152,7 @@ const atASeldomStep: Recipe = (random, atMs) => {
 };
 
 const WITH_FENCE: readonly Recipe[] = [
-  ...[asleepAtSubmission, lateWrites, justInTime, lostInTheMiddle],
+  ...[asleepAtSubmission, asleepThroughHandover, lateWrites, justInTime, lostInTheMiddle],
   // Of many steps, each is to have its turn.
   ...[atASeldomStep, atASeldomStep, atASeldomStep],
 ];

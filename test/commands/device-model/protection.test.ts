@@ -154,7 +154,14 @@ test('a switchover sends go once storage is still, and kills the machine before 
   played.link({ type: 'word', word: 'taken', text: '' });
   const end = await played.protection.ended;
   t.is(end.outcome, 'handed-over');
-  t.deepEqual(played.told.slice(1), ['send go', 'link-close', 'end-machine', 'capture-close', 'link-close']);
+  t.deepEqual(played.told.slice(1), [
+    'end-lease',
+    'send go',
+    'link-close',
+    'end-machine',
+    'capture-close',
+    'link-close',
+  ]);
 });
 
 test('silence asks for the peer, and its death ends protection', async (t) => {
