@@ -103,7 +103,7 @@ export class Machine {
     this.#onDisk++;
     const isCached = world.engine.flaws?.answersBeforeLanding === true;
     if (isCached) this.#complete(output);
-    world.storage.submit(output, process.host.name, () => {
+    world.storage.submit(output, name, world.clock.nowMs > testedAtMs, () => {
       if (!process.isAlive) return;
       this.#onDisk--;
       if (!isCached) this.#complete(output);

@@ -22,12 +22,13 @@ export class Storage {
     readonly random: Random,
   ) {}
 
-  submit(write: Output, by: HostName, landed: () => void): void {
+  /** `isLate`: its thread slept on the way here, for longer than any lease, perhaps. */
+  submit(write: Output, by: HostName, isLate: boolean, landed: () => void): void {
     const late = this.lateMs > 0 && this.random.chance(0.5) ? this.random.between(0, this.lateMs) : 0;
     this.clock.after(this.random.between(0.2, USUAL_MS) + late, () => {
       if (this.isFenced[by]) return;
       this.sectors[write.sector] = write;
-      this.onLanding(write, by, late > 0);
+      this.onLanding(write, by, isLate || late > 0);
       landed();
     });
   }
