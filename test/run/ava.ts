@@ -32,13 +32,7 @@ export async function runAva(
   const ran = await runOnce(prefix, files, options);
   totals.passed += ran.passed;
   totals.skips.push(...ran.skipped);
-  const again =
-    options.secondTry === true
-      ? filesOf(
-          ran.failed.map((title) => title.slice(prefix.length)),
-          options.cwd,
-        )
-      : undefined;
+  const again = options.secondTry === true ? filesOf(ran.failed, prefix, options.cwd) : undefined;
   if (again === undefined || again.size === 0 || totals.secondTries + again.size > SECOND_TRIES) {
     totals.failures.push(...ran.failed);
     return;
@@ -48,11 +42,11 @@ export async function runAva(
     (options.say ?? say)(`  a second try of ${file}, by itself`);
     const second = await runOnce(prefix, [file], options);
     if (second.failed.length > 0) {
-      totals.failures.push(...titles.map((title) => prefix + title));
+      totals.failures.push(...titles);
       continue;
     }
     totals.passed += titles.length;
-    totals.unsteady.push(...titles.map((title) => prefix + title));
+    totals.unsteady.push(...titles);
   }
 }
 
@@ -64,6 +58,12 @@ interface Ran {
 
 async function runOnce(prefix: string, files: readonly string[], options: AvaOptions): Promise<Ran> {
   const tell = options.say ?? say;
+  // A test that failed and what belongs to it are said in one piece: others speak, too.
+  let lines: string[] = [];
+  const flush = (): void => {
+    if (lines.length > 0) tell(lines.join('\n'));
+    lines = [];
+  };
   const failed: string[] = [];
   const skipped: string[] = [];
   let passed = 0;
@@ -73,7 +73,7 @@ async function runOnce(prefix: string, files: readonly string[], options: AvaOpt
     const line = readTapLine(text);
     if (line.kind === 'none' || (line.kind === 'log' && !lastFailed)) return;
     if ('text' in line) {
-      tell(`        ${line.text}`);
+      lines.push(`        ${line.text}`);
       return;
     }
     lastFailed = line.kind === 'failed';
@@ -84,8 +84,11 @@ async function runOnce(prefix: string, files: readonly string[], options: AvaOpt
     const tookMs = performance.now() - sinceMs;
     sinceMs += tookMs;
     const took = tookMs < SHOWN_FROM_MS ? '' : ` (${(tookMs / 1000).toFixed(0)} s)`;
-    tell(`  ${{ passed: 'ok  ', failed: 'FAIL', skipped: 'skip' }[line.kind]}  ${title}${took}`);
+    flush();
+    lines.push(`  ${{ passed: 'ok  ', failed: 'FAIL', skipped: 'skip' }[line.kind]}  ${title}${took}`);
+    if (!lastFailed) flush();
   });
+  flush();
   if (passed + failed.length + skipped.length === 0) failed.push(`${prefix}ava ran no test (status ${status})`);
   else if (status !== 0 && failed.length === 0) {
     failed.push(`${prefix}ava ended with status ${status} though no test failed`);
@@ -94,11 +97,11 @@ async function runOnce(prefix: string, files: readonly string[], options: AvaOpt
 }
 
 /** The files that the failed titles belong to: ava puts a file's path before each. Undefined where one has none. */
-function filesOf(failed: readonly string[], cwd = '.'): Map<string, string[]> | undefined {
+function filesOf(failed: readonly string[], prefix: string, cwd = '.'): Map<string, string[]> | undefined {
   const files = readdirSync(join(cwd, TESTS), { recursive: true, encoding: 'utf8' }).map((file) => `${TESTS}/${file}`);
   const found = new Map<string, string[]>();
   for (const title of failed) {
-    const parts = title.split(' \u203a ');
+    const parts = title.slice(prefix.length).split(' › ');
     const ends = parts.map((_, n) => `/${parts.slice(0, n + 1).join('/')}.test.js`);
     const [file, other] = files.filter((name) => ends.some((end) => name.endsWith(end)));
     if (file === undefined || other !== undefined) return undefined;

@@ -10,6 +10,9 @@ import { Totals } from './totals.js';
 const files = process.argv.slice(2);
 /** The same ones every time: whoever looks for what another seed finds has `npm run drill`. */
 const DRILLS = ['--count', '20', '--seed', '2'] as const;
+const ROOMS_WITH_GUESTS = ['capture', 'commands/restore', 'drills', 'exhaustion', 'faults'];
+const GUESTS = ROOMS_WITH_GUESTS.map((room) => `dist/test/${room}/**/*.test.js`);
+const BESIDE = { niceness: 10 };
 const long = process.env['KEMARI_LONG'] !== undefined;
 const mark = randomUUID();
 const totals = new Totals();
@@ -30,58 +33,70 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 if (files.length > 0) {
   await runAva(totals, '', files);
 } else {
-  say('lint');
-  await runStage(totals, 'eslint', ['node_modules/.bin/eslint', '.']);
-  await runStage(totals, 'prettier', ['node_modules/.bin/prettier', '--check', '.']);
-  await runStage(totals, 'clang-format', ['hack/clang-format', '--check']);
-  say('tests');
-  await runAva(totals, '', [], { secondTry: true });
-  if (long) await runLongStages();
+  say('tests with guests, one guest at a time; beside them lint and every other test');
+  await Promise.all([runWithGuests(), runBeside()]);
 }
 endLeftovers(totals, mark);
 say(`\ntotal time: ${Math.round((performance.now() - startMs) / 1000)} s`);
 for (const line of totals.lines()) say(line);
 process.exitCode = totals.exitCode;
 
-async function runLongStages(): Promise<void> {
-  say('drills: one fault after the other on real guests');
-  const drills = `drills ${DRILLS.join(' ')}`;
+async function runWithGuests(): Promise<void> {
+  await runAva(totals, '', GUESTS, { secondTry: true });
+  if (!long) return;
+  await runDrills();
+  await runDrillsWithOtherQemu();
+}
+
+/** They take what the guests leave of the processors: guests under emulation wait a lot. */
+async function runBeside(): Promise<void> {
+  await runStage(totals, 'eslint', ['node_modules/.bin/eslint', '.'], BESIDE);
+  await runStage(totals, 'prettier', ['node_modules/.bin/prettier', '--check', '.'], BESIDE);
+  await runStage(totals, 'clang-format', ['hack/clang-format', '--check'], BESIDE);
+  const others = ['dist/test/**/*.test.js', ...GUESTS.map((files) => `!${files}`)];
+  await runAva(totals, '', others, { ...BESIDE, secondTry: true });
+  if (!long) return;
+  await runSimulator();
+  await runSanitized();
+  await runFuzzers();
+}
+
+async function runDrills(): Promise<void> {
+  const name = `drills ${DRILLS.join(' ')}`;
   if (GUEST_MISSING === undefined) {
-    await runStage(totals, drills, ['node', 'dist/test/drills/chain/main.js', ...DRILLS], { show: true });
+    await runStage(totals, name, ['node', 'dist/test/drills/chain/main.js', ...DRILLS], { show: true });
   } else {
-    totals.skips.push(`${drills} [needs ${GUEST_MISSING}]`);
+    totals.skips.push(`${name} [needs ${GUEST_MISSING}]`);
   }
-  say('the engine in seeded worlds');
-  const simulated = await runStage(totals, 'npm run sim, 10000 seeds', [
-    ...[process.execPath, 'dist/test/sim/main.js', '--seed', '1', '--seeds', '10000'],
-  ]);
+}
+
+/** The engine in seeded worlds. */
+async function runSimulator(): Promise<void> {
+  const command = [process.execPath, 'dist/test/sim/main.js', '--seed', '1', '--seeds', '10000'];
+  const simulated = await runStage(totals, 'npm run sim, 10000 seeds', command, BESIDE);
   say(`        ${simulated.at(-1) ?? ''}`);
-  say('the ring under AddressSanitizer and UndefinedBehaviorSanitizer');
-  const printed = await runStage(totals, 'build with sanitizers', ['hack/sanitized-tree']);
+}
+
+/** The ring under AddressSanitizer and UndefinedBehaviorSanitizer. */
+async function runSanitized(): Promise<void> {
+  const printed = await runStage(totals, 'build with sanitizers', ['hack/sanitized-tree'], BESIDE);
   const env = Object.fromEntries(
     printed.flatMap((line) => {
       const found = /^([A-Z_]+)=(.*)$/.exec(line);
       return found === null ? [] : [[found[1] ?? '', found[2] ?? '']];
     }),
   );
-  if (env['LD_PRELOAD'] !== undefined) {
-    await runAva(totals, 'sanitized: ', ['dist/test/ring/**/*.test.js'], { cwd: '.cache/sanitized', env });
-  }
-  say('fuzz targets, 60 s each, two at a time; beside them the drills of every day with the other supported QEMU');
-  await runStage(totals, 'build the fuzz targets', ['hack/fuzz', '--build']);
-  await Promise.all([runFuzzers(), runDrillsWithOtherQemu()]);
+  if (env['LD_PRELOAD'] === undefined) return;
+  await runAva(totals, 'sanitized: ', ['dist/test/ring/**/*.test.js'], { ...BESIDE, cwd: '.cache/sanitized', env });
 }
 
-/** They take what the drills leave of the processors: guests under emulation wait a lot. */
+/** 60 s each. */
 async function runFuzzers(): Promise<void> {
+  await runStage(totals, 'build the fuzz targets', ['hack/fuzz', '--build'], BESIDE);
   const targets = execFileSync('hack/fuzz', ['--list'], { encoding: 'utf8' }).trim().split('\n');
-  const fuzz = async (): Promise<void> => {
-    for (let target = targets.shift(); target !== undefined; target = targets.shift()) {
-      const command = ['nice', '-n', '10', 'hack/fuzz', target];
-      await runStage(totals, `fuzz ${target}`, command, { env: { KEMARI_FUZZ_BUILT: '1' } });
-    }
-  };
-  await Promise.all([fuzz(), fuzz()]);
+  for (const target of targets) {
+    await runStage(totals, `fuzz ${target}`, ['hack/fuzz', target], { ...BESIDE, env: { KEMARI_FUZZ_BUILT: '1' } });
+  }
 }
 
 async function runDrillsWithOtherQemu(): Promise<void> {

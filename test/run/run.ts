@@ -9,6 +9,8 @@ const SHOWN_LINES = 60;
 
 export interface RunOptions {
   readonly cwd?: string;
+  /** How far it stands back for others. */
+  readonly niceness?: number;
   /** Added to ours; undefined takes one away. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Says each line that the command prints, also when it succeeds. */
@@ -34,8 +36,9 @@ export async function runStage(
     say(`  ok    ${name} (${seconds} s)`);
   } else {
     totals.failures.push(name);
-    say(`  FAIL  ${name} (${seconds} s, status ${status})`);
-    if (options.show !== true) for (const line of printed.slice(-SHOWN_LINES)) say(`        ${line}`);
+    const shown = options.show === true ? [] : printed.slice(-SHOWN_LINES);
+    // In one piece: others speak, too.
+    say([`  FAIL  ${name} (${seconds} s, status ${status})`, ...shown.map((line) => `        ${line}`)].join('\n'));
   }
   return printed;
 }
@@ -66,8 +69,7 @@ export async function forEachLine(
   options: RunOptions,
   onLine: (line: string) => void,
 ): Promise<number | string> {
-  const [program = '', ...args] = command;
-  const child = spawn(program, args, {
+  const child = spawn('nice', ['-n', String(options.niceness ?? 0), ...command], {
     cwd: options.cwd,
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
