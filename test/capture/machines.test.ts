@@ -1,7 +1,6 @@
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import test from 'ava';
 import { guestTest, missing } from '../fixtures/guest-test.js';
+import { testedQemus } from '../fixtures/qemus.js';
 import { testing } from '../native/testing.js';
 import { Comparison } from './comparison.js';
 import { makeNetwork, Subject, type SubjectOptions } from './subject.js';
@@ -20,18 +19,11 @@ const VARIANTS: readonly SubjectOptions[] = [
   { machine: 'q35', virtio: 'modern' },
 ];
 
-/** The installed QEMU, and those that hack/qemu-versions fetched. */
-function qemus(): (string | undefined)[] {
-  const folder = join(process.cwd(), '.cache/qemu');
-  const fetched = existsSync(folder) ? readdirSync(folder) : [];
-  return [undefined, ...fetched.map((version) => join(folder, version, 'qemu-system-x86_64'))];
-}
-
-for (const qemu of qemus()) {
+for (const qemu of testedQemus()) {
   for (const variant of VARIANTS) {
-    const name = `${JSON.stringify(variant)} on ${qemu === undefined ? 'the installed QEMU' : qemu.split('/').at(-2)}`;
+    const name = `${JSON.stringify(variant)} on ${qemu.name}`;
     guestTest(`${CAPTURES} checkpoints are the memory of ${name}${missing}`, async (t) => {
-      const subject = await Subject.boot({ ...variant, qemu });
+      const subject = await Subject.boot({ ...variant, qemu: qemu.program });
       t.teardown(() => subject.close());
       const image = new testing.CheckpointImage(subject.config.memoryBytes);
       const capture = subject.capture(image);

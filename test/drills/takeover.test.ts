@@ -1,10 +1,9 @@
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
 import { waitUntil } from '../../src/base/deadline.js';
 import { LEDGER_FILE, LEDGER_PORT, parseAnswer } from '../../src/stage/ledger-line.js';
 import { guestTest, missing } from '../fixtures/guest-test.js';
+import { testedQemus } from '../fixtures/qemus.js';
 import { BOOT_TIMEOUT_MS, READY, TwoMachines, type Side, type Variant } from './two-machines.js';
 
 const LOAD_TIMEOUT_MS = 200_000;
@@ -145,19 +144,6 @@ async function survives(t: ExecutionContext, variant: Variant): Promise<void> {
   }
 }
 
-/** The installed QEMU, and those that hack/qemu-versions fetched. */
-function qemus(): [string, string | undefined][] {
-  const folder = '.cache/qemu';
-  const fetched = existsSync(folder) ? readdirSync(folder) : [];
-  return [
-    ['installed', undefined],
-    ...fetched.map((version): [string, string] => [
-      version,
-      join(process.cwd(), folder, version, 'qemu-system-x86_64'),
-    ]),
-  ];
-}
-
 const SHAPES: Omit<Variant, 'qemu'>[] = [
   { machine: 'q35', vcpus: 1, dataDisks: 1, vifs: 1, queues: 1, virtio: 'legacy' },
   { machine: 'pc', vcpus: 2, dataDisks: 1, vifs: 2, queues: 2, virtio: 'legacy' },
@@ -167,15 +153,15 @@ const SHAPES: Omit<Variant, 'qemu'>[] = [
 
 test.before(() => TwoMachines.prepareNetwork());
 
-/** Everyday tests take the first shape on the installed QEMU. */
+/** Everyday tests take the first shape. */
 const isLong = process.env['KEMARI_LONG'] !== undefined;
 
-for (const [name, qemu] of isLong ? qemus() : qemus().slice(0, 1)) {
+for (const { name, program } of testedQemus()) {
   for (const shape of isLong ? SHAPES : SHAPES.slice(0, 1)) {
     const { machine, vcpus, vifs, queues, virtio } = shape;
-    const variant = { ...shape, qemu };
+    const variant = { ...shape, qemu: program };
     const reboots = rebootsSurely(variant) ? ' and can reboot' : '';
-    const title = `${machine} with ${virtio} virtio, ${vcpus} vCPUs, 2 disks, ${vifs} NICs, ${queues} queues each, on QEMU ${name}`;
+    const title = `${machine} with ${virtio} virtio, ${vcpus} vCPUs, 2 disks, ${vifs} NICs, ${queues} queues each, on ${name}`;
     guestTest(
       `${title}: twice taken over under load, the guest goes on${reboots}, and nothing is lost or doubled${missing}`,
       (t) => survives(t, variant),

@@ -42,10 +42,11 @@ for (const line of totals.lines()) say(line);
 process.exitCode = totals.exitCode;
 
 async function runWithGuests(): Promise<void> {
+  const fetched = long ? await runStage(totals, 'fetch the other QEMU', ['hack/qemu-versions']) : [];
   await runAva(totals, '', GUESTS, { secondTry: true });
   if (!long) return;
   await runDrills();
-  await runDrillsWithOtherQemu();
+  await runDrillsWithOtherQemu(fetched.at(-1) ?? '');
 }
 
 /** They take what the guests leave of the processors: guests under emulation wait a lot. */
@@ -99,8 +100,8 @@ async function runFuzzers(): Promise<void> {
   }
 }
 
-async function runDrillsWithOtherQemu(): Promise<void> {
-  const program = (await runStage(totals, 'fetch the other QEMU', ['hack/qemu-versions'])).at(-1) ?? '';
+/** Those of every day. */
+async function runDrillsWithOtherQemu(program: string): Promise<void> {
   if (!program.startsWith('/')) return;
   await runAva(totals, 'other QEMU: ', ['dist/test/drills/**/*.test.js'], {
     ...{ secondTry: true, env: { KEMARI_QEMU: program, KEMARI_LONG: undefined } },
