@@ -5,7 +5,22 @@ import test from 'ava';
 /** Which rooms of src/ a room may import (README, "Layout and arrows"). Every room may import itself. */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
   cli: ['commands', 'model', 'base'],
-  commands: ['engine', 'host', 'hypervisor', 'ring', 'wire', 'storage', 'cluster', 'stage', 'native', 'model', 'base'],
+  commands: [
+    ...[
+      'engine',
+      'host',
+      'hypervisor',
+      'ring',
+      'wire',
+      'storage',
+      'cluster',
+      'bench',
+      'stage',
+      'native',
+      'model',
+      'base',
+    ],
+  ],
   engine: ['*/contract.ts', 'model', 'base'],
   host: ['native', 'model', 'base'],
   hypervisor: ['native', 'model', 'base'],
@@ -13,6 +28,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   wire: ['native', 'model', 'base'],
   storage: ['native', 'model', 'base'],
   cluster: ['native', 'model', 'base'],
+  bench: ['stage', 'host', 'hypervisor', 'native', 'model', 'base'],
   stage: ['host', 'model', 'base'],
   native: ['base'],
   model: ['base'],

@@ -6,6 +6,8 @@ build_packages=(g++ make python3 pkg-config liburing-dev libnbd-dev liblz4-dev)
 guest_packages=(mmdebstrap e2fsprogs cpio mtools syslinux syslinux-common fdisk)
 # What the two hosts of the demo and the tests need: their client, their storage, what cuts cables and what listens to them.
 demo_packages=(curl mount nbd-server nftables tcpdump)
+# The charts of kemari bench: their font.
+bench_packages=(fonts-dejavu-core)
 # The one version of clang's tools that both Debian 12 and 13 have.
 clang_version=19
 # Storage hosts, load generators and the peers that the tests and benchmarks measure against.

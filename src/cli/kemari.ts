@@ -5,6 +5,7 @@ import { completions } from './completion.js';
 import { packageVersion } from './version.js';
 import { addProtection } from './protection-verbs.js';
 import { EXIT_OK, printError, usageError } from './output.js';
+import { addBench } from './bench-verb.js';
 import { addDrill } from './drill-verb.js';
 import { addStandby } from './standby-verbs.js';
 import { addCreate, addEnding, addLooking, addSteering, type GlobalArguments } from './verbs.js';
@@ -44,7 +45,8 @@ function buildProgram(argv: readonly string[], interrupt: Interrupt): Argv<Globa
   program = addProtection(program, interrupt);
   program = addStandby(program);
   program = addEnding(program);
-  return addDrill(program, interrupt);
+  program = addDrill(program, interrupt);
+  return addBench(program, interrupt);
 }
 
 async function main(argv: readonly string[]): Promise<number> {

@@ -8,6 +8,7 @@ import { readableLogLine } from '../base/log-line.js';
 import { asKemariError, errorFromWire, KemariError, messageOf } from '../base/errors.js';
 import type { DomainInfo } from '../host/contract.js';
 import { request } from '../host/control-client.js';
+import type { EpochRecord } from '../host/epoch-record.js';
 import { domainPaths, hostPaths, logPath } from '../host/paths.js';
 import type { MachineType } from '../model/domain-config.js';
 import { waitForConsole } from './console.js';
@@ -38,6 +39,8 @@ export interface StagedGuestOptions {
   readonly services?: string;
   /** More keys of the domain file. */
   readonly keys?: Readonly<Record<string, string | number>>;
+  /** Disks of others, served beside the guest's own. */
+  readonly otherDisks?: readonly ExportedDisk[];
   /** How storage misbehaves; then the guest has one disk. */
   readonly storageFault?: StorageFault;
 }
@@ -79,7 +82,7 @@ export class StagedGuest {
     for (const [index, bytes] of (options.moreDisks ?? []).entries()) {
       disks.push(await stage.storage.emptyImage(`data${index}`, bytes));
     }
-    await stage.storage.serve(disks, options.storageFault);
+    await stage.storage.serve([...disks, ...(options.otherDisks ?? [])], options.storageFault);
     const guest = new StagedGuest(stage, disks);
     writeFileSync(guest.domainFile, stringify(domainFile(options, disks)));
     try {
@@ -153,6 +156,11 @@ export class StagedGuest {
   /** What a host's kemari-dm says of the guest. Errors: `KEMARI_NO_SUCH_DOMAIN` where the host has none; those of `request`. */
   async info(host: HostName): Promise<DomainInfo> {
     return request({ name: GUEST_NAME, controlSocket: this.#paths(host).controlSocket }, { verb: 'info' });
+  }
+
+  /** The last epochs of the guest's protection from this host, oldest first. Errors: as `info`; `KEMARI_NOT_PROTECTED`. */
+  async trace(host: HostName): Promise<readonly EpochRecord[]> {
+    return request({ name: GUEST_NAME, controlSocket: this.#paths(host).controlSocket }, { verb: 'trace' });
   }
 
   /** Whether the guest's CPUs run on this host, by its own word; false where it has no such domain. */

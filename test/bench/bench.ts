@@ -3,9 +3,9 @@ import type { DomainFile } from './domain-file.js';
 import type { Images } from './images.js';
 import type { BenchOptions } from './options.js';
 import type { Client } from './client.js';
-import type { Progress } from './progress.js';
+import type { Progress } from '../../src/bench/progress.js';
 import type { TestStorage } from './storage.js';
-import type { Undo } from './undo.js';
+import type { Undo } from '../../src/bench/undo.js';
 
 /** All that the parts of one run share. */
 export interface Bench {

@@ -5,7 +5,7 @@ import { guestAddress } from '../../src/stage/private-network.js';
 import { startOurs } from './ours.js';
 import type { Row } from './rows.js';
 import { copyRootImage } from './storage.js';
-import { Undo } from './undo.js';
+import { Undo } from '../../src/bench/undo.js';
 
 const BOOT_TIMEOUT_MS = 120_000;
 const GUEST_NUMBER = 9;

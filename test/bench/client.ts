@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { execa } from 'execa';
 import { enterNamespaceOf, PrivateNetwork } from '../../src/stage/private-network.js';
-import type { Undo } from './undo.js';
+import type { Undo } from '../../src/bench/undo.js';
 
 /** Set in the process that already runs inside the private network: the process that keeps the client's namespace. */
 const CLIENT_PID = 'KEMARI_BENCH_CLIENT';

@@ -1,8 +1,8 @@
 import { messageOf } from '../../src/base/errors.js';
-import { freeze, thaw } from './freeze.js';
-import type { Progress } from './progress.js';
+import { freeze, thaw } from '../../src/bench/freeze.js';
+import type { Progress } from '../../src/bench/progress.js';
 import type { Row } from './rows.js';
-import { median, pairedRatio } from './statistics.js';
+import { median, pairedRatio } from '../../src/bench/statistics.js';
 import type { Variant } from './variant.js';
 import { sample, type Sample, type Workload, type WorkloadContext } from './workload.js';
 

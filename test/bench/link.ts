@@ -6,10 +6,10 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { Namespace } from '../../src/stage/namespace.js';
 import type { LinkRun, LinkRunResult } from './link-end.js';
-import { Progress } from './progress.js';
+import { Progress } from '../../src/bench/progress.js';
 import { formatTable, type Row } from './rows.js';
-import { median, pairedRatio } from './statistics.js';
-import { Undo } from './undo.js';
+import { median, pairedRatio } from '../../src/bench/statistics.js';
+import { Undo } from '../../src/bench/undo.js';
 
 const HELP = `usage: npm run bench:link -- [options]
   --repeats N   times that each way is measured, in turn (default 5)

@@ -5,10 +5,10 @@ import { request } from '../../src/host/control-client.js';
 import { domainPaths, hostPaths } from '../../src/host/paths.js';
 import { KemariError } from '../../src/base/errors.js';
 import { writeDomainFile, type DomainFile } from './domain-file.js';
-import { thaw } from './freeze.js';
+import { thaw } from '../../src/bench/freeze.js';
 import { GuestShell } from '../../src/stage/guest-shell.js';
 import type { Client } from './client.js';
-import type { Undo } from './undo.js';
+import type { Undo } from '../../src/bench/undo.js';
 import type { Variant } from './variant.js';
 
 const KEMARI = join(import.meta.dirname, '../../src/cli/kemari.js');

@@ -6,11 +6,11 @@ import type { QemuBinary } from '../../src/hypervisor/qemu/binary.js';
 import type { DiskConfig, DomainConfig } from '../../src/model/domain-config.js';
 import { blockdev } from './blockdev.js';
 import { GuestShell } from '../../src/stage/guest-shell.js';
-import { PeerMachine } from './peer-machine.js';
+import { PeerMachine } from '../../src/bench/peer-machine.js';
 import { PRIVATE_BRIDGE } from '../../src/stage/private-network.js';
 import type { Client } from './client.js';
 import { startStorageDaemon } from './storage-daemon.js';
-import type { Undo } from './undo.js';
+import type { Undo } from '../../src/bench/undo.js';
 import type { Variant } from './variant.js';
 
 /** Who serves the disks; NICs are always QEMU's own virtio-net on a tap, without vhost. */

@@ -9,9 +9,9 @@ import { GUEST_ADDRESS, GUEST_NAME, StagedGuest } from '../../src/stage/staged-g
 import { HOST_ADDRESSES } from '../../src/stage/topology.js';
 import { TwoHosts } from '../../src/stage/two-hosts.js';
 import { GUEST_IMAGE, GUEST_MISSING } from '../fixtures/guest-image.js';
-import { Progress } from './progress.js';
+import { Progress } from '../../src/bench/progress.js';
 import { formatTable, type Row } from './rows.js';
-import { median } from './statistics.js';
+import { median } from '../../src/bench/statistics.js';
 
 const HELP = `usage: npm run bench:protect -- [options]
   --machines LIST  q35,microvm (default), pc

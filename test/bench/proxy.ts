@@ -10,10 +10,10 @@ import { PINGPONG_PORT } from './network-workloads.js';
 import { parseOptions, type BenchOptions } from './options.js';
 import { countSteps, makePlan } from './plan.js';
 import { Client, enterPrivateNetwork } from './client.js';
-import { Progress } from './progress.js';
+import { Progress } from '../../src/bench/progress.js';
 import { formatTable, verdict } from './rows.js';
 import { makeTestStorage } from './storage.js';
-import { Undo } from './undo.js';
+import { Undo } from '../../src/bench/undo.js';
 
 /** Exit code after Ctrl-C, as a shell reports a program that a signal ended. */
 const EXIT_INTERRUPTED = 130;

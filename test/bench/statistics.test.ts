@@ -1,11 +1,21 @@
 import test from 'ava';
 import { verdict, type Row } from './rows.js';
-import { median, pairedRatio } from './statistics.js';
+import { median, pairedRatio, quantile } from '../../src/bench/statistics.js';
 
 test('median of an even number of values lies between the two middle ones', (t) => {
   t.is(median([4, 1, 3, 2]), 2.5);
   t.is(median([9, 1, 5]), 5);
   t.throws(() => median([]), { instanceOf: RangeError });
+});
+
+test('a quantile is a value that was seen, by nearest rank', (t) => {
+  const values = Array.from({ length: 200 }, (_, index) => 200 - index);
+  t.deepEqual(
+    [0, 0.005, 0.5, 0.99, 1].map((share) => quantile(values, share)),
+    [1, 1, 100, 198, 200],
+  );
+  t.is(quantile([5], 0.5), 5);
+  t.throws(() => quantile([], 0.5), { instanceOf: RangeError });
 });
 
 test('a disturbance that hits both sides of a pair does not move the ratio', (t) => {

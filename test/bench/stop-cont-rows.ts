@@ -1,8 +1,8 @@
-import { freeze, thaw } from './freeze.js';
-import type { PeerMachine } from './peer-machine.js';
-import type { Progress } from './progress.js';
+import { freeze, thaw } from '../../src/bench/freeze.js';
+import type { PeerMachine } from '../../src/bench/peer-machine.js';
+import type { Progress } from '../../src/bench/progress.js';
 import type { Row } from './rows.js';
-import { median, pairedRatio } from './statistics.js';
+import { median, pairedRatio } from '../../src/bench/statistics.js';
 import type { Variant } from './variant.js';
 
 /** Round trips of one measurement; its median is the sample. */

@@ -4,7 +4,7 @@ import { waitUntil } from '../../src/base/deadline.js';
 import { KemariError } from '../../src/base/errors.js';
 import type { DiskConfig } from '../../src/model/domain-config.js';
 import { blockdev } from './blockdev.js';
-import type { Undo } from './undo.js';
+import type { Undo } from '../../src/bench/undo.js';
 
 const START_TIMEOUT_MS = 10_000;
 

@@ -2,7 +2,7 @@ import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { messageOf } from '../../src/base/errors.js';
-import type { Undo } from './undo.js';
+import type { Undo } from '../../src/bench/undo.js';
 
 const TEST_DISK_BYTES = 1024 * 1024 * 1024;
 const FILL_CHUNK_BYTES = 4 * 1024 * 1024;

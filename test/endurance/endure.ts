@@ -4,7 +4,7 @@ import { hostPaths, logPath } from '../../src/host/paths.js';
 import { HOST_NAMES } from '../../src/stage/names.js';
 import { GUEST_NAME, StagedGuest } from '../../src/stage/staged-guest.js';
 import { TwoHosts } from '../../src/stage/two-hosts.js';
-import { median } from '../bench/statistics.js';
+import { median } from '../../src/bench/statistics.js';
 import { GUEST_IMAGE } from '../fixtures/guest-image.js';
 import { Watch, type Watched } from './watch.js';
 

@@ -1,14 +1,14 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { KemariError } from '../../src/base/errors.js';
-import type { QemuBinary } from '../../src/hypervisor/qemu/binary.js';
-import { machineArguments } from '../../src/hypervisor/qemu/machine-arguments.js';
-import { timeStopCont } from '../../src/hypervisor/stop-cont.js';
-import { QmpClient } from '../../src/hypervisor/qemu/qmp-client.js';
-import { measureTscKhz } from '../../src/hypervisor/qemu/tsc.js';
-import type { DomainConfig } from '../../src/model/domain-config.js';
-import { addon } from '../../src/native/addon.js';
+import { KemariError } from '../base/errors.js';
+import type { QemuBinary } from '../hypervisor/qemu/binary.js';
+import { machineArguments } from '../hypervisor/qemu/machine-arguments.js';
+import { timeStopCont } from '../hypervisor/stop-cont.js';
+import { QmpClient, type QmpEvent } from '../hypervisor/qemu/qmp-client.js';
+import { measureTscKhz } from '../hypervisor/qemu/tsc.js';
+import type { DomainConfig } from '../model/domain-config.js';
+import { addon } from '../native/addon.js';
 import type { Undo } from './undo.js';
 
 export interface PeerMachineOptions {
@@ -17,6 +17,11 @@ export interface PeerMachineOptions {
   /** The machine as kemari would start it; its disks and NICs are left to `deviceArguments`. */
   readonly config: DomainConfig;
   readonly deviceArguments: readonly string[];
+  /** Makes the command line that runs another one where the machine is to live; here when absent. */
+  readonly inside?: (command: readonly string[]) => readonly string[];
+  /** The machine waits for the state of another one instead of running. */
+  readonly incoming?: boolean;
+  readonly onEvent?: (event: QmpEvent) => void;
 }
 
 const QMP_GREETING_TIMEOUT_MS = 20_000;
@@ -34,7 +39,7 @@ export class PeerMachine {
   readonly #exited: Promise<void>;
   #console = '';
 
-  /** Starts a guest and lets it run. */
+  /** Starts a guest and lets it run, if it does not wait for another's state. */
   static async start(options: PeerMachineOptions, undo: Undo): Promise<PeerMachine> {
     const { boot } = options.config;
     if (boot.from !== 'kernel' || boot.ramdisk === undefined)
@@ -46,26 +51,31 @@ export class PeerMachine {
     const config: DomainConfig = { ...options.config, disks: [], vifs: [] };
     const fds = { ...FDS, disks: [], vifDirectory: undefined };
     const engine = { accel: options.accel, version: options.qemu.version, tscKhz: await measureTscKhz() };
-    const [binary, ...firmware] = options.qemu.command;
-    const child = spawn(binary!, [...firmware, ...machineArguments(config, engine, fds), ...options.deviceArguments], {
+    const own = [
+      ...options.qemu.command,
+      ...machineArguments(config, engine, fds, options.incoming),
+      ...options.deviceArguments,
+    ];
+    const [program = '', ...args] = options.inside?.(own) ?? own;
+    const child = spawn(program, args, {
       stdio: ['ignore', 'inherit', 'inherit', ...inherited],
     });
     for (const fd of inherited) closeSync(fd);
-    const machine = new PeerMachine(child, new Socket({ fd: qmpOurs }), new Socket({ fd: consoleOurs }));
+    const machine = new PeerMachine(child, new Socket({ fd: qmpOurs }), new Socket({ fd: consoleOurs }), options);
     undo.defer(`QEMU ${options.config.name}`, () => machine.close());
     await machine.#qmp.negotiate(QMP_GREETING_TIMEOUT_MS);
-    await machine.resume();
+    if (options.incoming !== true) await machine.resume();
     return machine;
   }
 
-  private constructor(child: ChildProcess, qmp: Socket, console: Socket) {
+  private constructor(child: ChildProcess, qmp: Socket, console: Socket, { onEvent }: PeerMachineOptions) {
     this.#child = child;
     this.#exited = new Promise((resolve) =>
       child.once('exit', () => {
         resolve();
       }),
     );
-    this.#qmp = new QmpClient(qmp, { onEvent: () => undefined, onBroken: () => undefined });
+    this.#qmp = new QmpClient(qmp, { onEvent: onEvent ?? (() => undefined), onBroken: () => undefined });
     console.on('data', (chunk: Buffer) => {
       this.#console += chunk.toString('latin1');
     });
@@ -84,6 +94,11 @@ export class PeerMachine {
   /** What the guest has printed so far. */
   get consoleText(): string {
     return this.#console;
+  }
+
+  /** A QMP command; returns what QEMU answers. Errors: those of QMP. */
+  execute(name: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
+    return this.#qmp.execute(name, args);
   }
 
   async pause(): Promise<void> {

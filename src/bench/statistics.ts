@@ -12,8 +12,14 @@ const CONFIDENCE = 0.95;
 export function median(values: readonly number[]): number {
   if (values.length === 0) throw new RangeError('median of nothing');
   const sorted = values.toSorted((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+  const last = sorted.length - 1;
+  return (at(sorted, Math.floor(last / 2)) + at(sorted, Math.ceil(last / 2))) / 2;
+}
+
+/** The value below or at which this share of `values`, which are not empty, lies: nearest rank. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return at(sorted, Math.max(0, Math.ceil(share * sorted.length) - 1));
 }
 
 /**
@@ -23,19 +29,25 @@ export function median(values: readonly number[]): number {
  */
 export function pairedRatio(above: readonly number[], below: readonly number[]): Ratio {
   if (above.length !== below.length) throw new RangeError(`${above.length} samples against ${below.length}`);
-  const ratios = above.map((value, index) => value / below[index]!);
+  const ratios = above.map((value, index) => value / at(below, index));
   const random = seededRandom(ratios.length);
   const medians: number[] = [];
   for (let round = 0; round < BOOTSTRAP_RESAMPLES; round++) {
-    medians.push(median(ratios.map(() => ratios[Math.floor(random() * ratios.length)]!)));
+    medians.push(median(ratios.map(() => at(ratios, Math.floor(random() * ratios.length)))));
   }
   medians.sort((a, b) => a - b);
   const tail = (1 - CONFIDENCE) / 2;
   return {
     ratio: median(ratios),
-    low: medians[Math.floor(tail * (BOOTSTRAP_RESAMPLES - 1))]!,
-    high: medians[Math.ceil((1 - tail) * (BOOTSTRAP_RESAMPLES - 1))]!,
+    low: at(medians, Math.floor(tail * (BOOTSTRAP_RESAMPLES - 1))),
+    high: at(medians, Math.ceil((1 - tail) * (BOOTSTRAP_RESAMPLES - 1))),
   };
+}
+
+function at(values: readonly number[], index: number): number {
+  const value = values[index];
+  if (value === undefined) throw new RangeError(`no value ${index} of ${values.length}`);
+  return value;
 }
 
 /** Numbers in [0, 1) by mulberry32. */

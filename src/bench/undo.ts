@@ -1,4 +1,4 @@
-import { messageOf } from '../../src/base/errors.js';
+import { messageOf } from '../base/errors.js';
 
 /**
  * What must be taken down again, newest first, after success, failure or Ctrl-C. Once it ran, whatever is still being
@@ -7,19 +7,22 @@ import { messageOf } from '../../src/base/errors.js';
 export class Undo {
   readonly #steps: { readonly what: string; readonly action: () => unknown }[] = [];
   #running: Promise<void> | undefined;
+  /** Of what was deferred too late. */
+  readonly #late: Promise<void>[] = [];
 
   defer(what: string, action: () => unknown): void {
     if (this.#running !== undefined) {
-      void attempt(what, action);
+      this.#late.push(attempt(what, action));
       throw new Error(`interrupted: ${what} was taken down at once`);
     }
     this.#steps.push({ what, action });
   }
 
   /** Takes everything down; a step that fails is reported and does not keep the others from running. Idempotent. */
-  run(): Promise<void> {
+  async run(): Promise<void> {
     this.#running ??= this.#runAll();
-    return this.#running;
+    await this.#running;
+    await Promise.all(this.#late);
   }
 
   async #runAll(): Promise<void> {

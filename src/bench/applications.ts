@@ -1,0 +1,79 @@
+import { KemariError } from '../base/errors.js';
+import { EXTRA_MS, ratedInAbout, secondsInGuest, type Amounts, type Workload } from './workload.js';
+
+const SET_REQUESTS: Readonly<Record<1 | 16, Amounts>> = {
+  1: { least: 64, most: 20_000 },
+  16: { least: 1024, most: 200_000 },
+};
+
+/** redis-benchmark(1) on the client, against a redis that syncs every write before it answers. */
+function redis(pipeline: 1 | 16): Workload {
+  return {
+    name: `redis-set-p${pipeline}`,
+    title: `redis SET, pipeline ${pipeline}, appendfsync always`,
+    unit: 'requests/s',
+    async run({ shell, client, seconds }) {
+      const command = ['redis-benchmark', '-h', shell.address, '-t', 'set', '-P', String(pipeline), '--csv'];
+      return ratedInAbout(seconds, SET_REQUESTS[pipeline], async (requests) => {
+        const said = await client(
+          [...command, '-n', String(requests), '-c', '16', '-d', '64', '-r', '10000'],
+          EXTRA_MS,
+        );
+        const rate = Number(/^"SET","([\d.]+)"/m.exec(said)?.[1]);
+        if (!(rate > 0)) throw new KemariError('KEMARI_BENCH_GUEST', `redis-benchmark printed no rate: ${said}`);
+        return requests / rate;
+      });
+    },
+  };
+}
+
+const HASHED_MIB: Amounts = { least: 4, most: 512 };
+const DIRTIED = '/dev/shm/dirtied';
+const DIRTIED_MIB = 64;
+
+/**
+ * CPU work that leaves nothing: how fast zeroes are hashed while fio(1) writes memory at a rate. The rate is what a guest of
+ * this speed can be asked for, 0 for none.
+ */
+function dirtier(mibPerSecond: number): Workload {
+  const fio =
+    `fio --name=dirty --filename=${DIRTIED} --size=${DIRTIED_MIB}m --rw=randwrite --bs=4k --ioengine=mmap ` +
+    `--rate=${mibPerSecond}m --time_based --runtime=600`;
+  // Nothing of it holds the answer back; it is under way once its file is there.
+  const start = `setsid ${fio} </dev/null >/dev/null 2>&1 & until [ -s ${DIRTIED} ]; do usleep 20000; done`;
+  return {
+    name: `cpu-dirty-${mibPerSecond}`,
+    title: `CPU-bound, ${mibPerSecond} MiB/s of memory dirtied, no output`,
+    unit: 'MiB/s',
+    async run({ shell, seconds }) {
+      const hash = (mib: number): string =>
+        `dd if=/dev/zero bs=64k count=${mib * 16} 2>/dev/null | sha256sum >/dev/null`;
+      if (mibPerSecond > 0) await shell.mustRun(start, EXTRA_MS);
+      try {
+        return await ratedInAbout(seconds, HASHED_MIB, (mib) => secondsInGuest(shell, hash(mib)));
+      } finally {
+        if (mibPerSecond > 0) await shell.mustRun(`killall fio; rm -f ${DIRTIED}`, EXTRA_MS);
+      }
+    },
+  };
+}
+
+/** fio(1): random writes past the page cache, a number of them. */
+const FIO_WRITES: Amounts = { least: 64, most: 16_000 };
+const fio: Workload = {
+  name: 'fio-randwrite-4k',
+  title: 'fio, 4 KiB random write, direct, depth 16',
+  unit: 'requests/s',
+  async run({ shell, seconds }) {
+    const job = '--rw=randwrite --bs=4k --iodepth=16 --ioengine=io_uring --direct=1 --size=64m --filename=/srv/fio';
+    await shell.mustRun(
+      '[ -e /srv/fio ] || { dd if=/dev/zero of=/srv/fio bs=1M count=64 2>/dev/null; sync; }',
+      EXTRA_MS,
+    );
+    return ratedInAbout(seconds, FIO_WRITES, (writes) =>
+      secondsInGuest(shell, `fio --name=bench ${job} --number_ios=${writes} >/dev/null`),
+    );
+  },
+};
+
+export const APPLICATIONS: readonly Workload[] = [redis(1), redis(16), fio, ...[0, 10, 50, 100].map(dirtier)];

@@ -1,0 +1,55 @@
+import type { ProtectionInfo } from '../host/contract.js';
+import type { EpochRecord } from '../host/epoch-record.js';
+import type { EpochFigures } from './ledger.js';
+import { quantile } from './statistics.js';
+
+const MS_PER_S = 1000;
+const US_PER_MS = 1000;
+
+/** What a protection has counted up to a moment. */
+export interface EpochCount {
+  /** Milliseconds of Unix time. */
+  readonly atMs: number;
+  readonly epoch: bigint;
+  readonly lostGuestMs: number;
+  readonly sentBytes: number;
+  readonly rawBytes: number;
+}
+
+export function countOf(info: ProtectionInfo, atMs: number): EpochCount {
+  const { epoch, lostGuestMs, sentBytes, rawBytes } = info;
+  return { atMs, epoch: BigInt(epoch), lostGuestMs, sentBytes, rawBytes };
+}
+
+/**
+ * What the epochs between two moments were; undefined when there were none. Of `records` those count that were ordered in
+ * between: the last of them, where there were more than are kept.
+ */
+export function figuresBetween(
+  before: EpochCount,
+  after: EpochCount,
+  records: readonly EpochRecord[],
+): EpochFigures | undefined {
+  const own = records.filter(({ orderedAtMs }) => orderedAtMs >= before.atMs && orderedAtMs < after.atMs);
+  if (own.length === 0) return undefined;
+  const of = (share: number, value: (record: EpochRecord) => number): number => quantile(own.map(value), share);
+  const releasesUs = own.flatMap(({ heldAtMs, ackedAtMs }) =>
+    heldAtMs === undefined ? [] : [(ackedAtMs - heldAtMs) * US_PER_MS],
+  );
+  const spanMs = after.atMs - before.atMs;
+  return {
+    perSecond: (Number(after.epoch - before.epoch) * MS_PER_S) / spanMs,
+    pauseP50Us: of(0.5, pauseOf),
+    pauseP99Us: of(0.99, pauseOf),
+    pauseShare: (after.lostGuestMs - before.lostGuestMs) / spanMs,
+    dirtyPages: of(0.5, ({ dirtyPages }) => dirtyPages),
+    ...(releasesUs.length === 0 ? {} : { releaseP50Us: quantile(releasesUs, 0.5) }),
+    sentBytes: after.sentBytes - before.sentBytes,
+    rawBytes: after.rawBytes - before.rawBytes,
+  };
+}
+
+/** Where the guest is held until the ack, its pause ends with that. */
+function pauseOf({ timings, pauseUs, orderedAtMs, ackedAtMs }: EpochRecord): number {
+  return timings.resumeUs > 0 ? pauseUs : (ackedAtMs - orderedAtMs) * US_PER_MS - timings.triggerUs;
+}

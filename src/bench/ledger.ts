@@ -1,0 +1,116 @@
+import { appendFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { KemariError } from '../base/errors.js';
+import type { Cell } from './plan.js';
+
+/** What one measurement found. */
+export interface Sample extends Cell {
+  readonly type: 'sample';
+  /** In the workload's unit; undefined where it failed. */
+  readonly value: number | undefined;
+  /** By a clock outside the guest, in seconds. */
+  readonly seconds: number;
+  /** Why there is no value. */
+  readonly failure?: string;
+  /** What the protection says of its epochs meanwhile. */
+  readonly epochs?: EpochFigures;
+}
+
+/** Of the epochs of one measurement, where the protection counts them. Times in microseconds. */
+export interface EpochFigures {
+  readonly perSecond: number;
+  readonly pauseP50Us: number;
+  readonly pauseP99Us: number;
+  /** Of the guest's time, [0, 1]. */
+  readonly pauseShare: number;
+  /** These and what follows: where the protection says so. */
+  readonly dirtyPages?: number;
+  readonly releaseP50Us?: number;
+  /** On the wire, and before encoding, during the measurement. */
+  readonly sentBytes?: number;
+  readonly rawBytes?: number;
+}
+
+/** What must be the same for samples to belong together. */
+export type Settings = Readonly<Record<string, string | number>>;
+
+interface Head {
+  readonly type: 'run';
+  readonly settings: Settings;
+}
+
+/**
+ * Results as they come: one JSON object a line, the first says what was measured on what. A run that was interrupted goes on
+ * from its ledger; a last line that was cut short is dropped.
+ */
+export class Ledger {
+  readonly settings: Settings;
+  readonly #path: string;
+  readonly #samples = new Map<string, Sample>();
+
+  private constructor(path: string, settings: Settings) {
+    this.#path = path;
+    this.settings = settings;
+  }
+
+  /**
+   * Opens the ledger, or begins one.
+   *
+   * Errors: `KEMARI_BENCH_RESUME` when it is of other settings, or no ledger.
+   */
+  static open(path: string, settings: Settings): Ledger {
+    if (!existsSync(path)) {
+      writeFileSync(path, `${JSON.stringify({ type: 'run', settings } satisfies Head)}\n`);
+      return new Ledger(path, settings);
+    }
+    const ledger = Ledger.read(path);
+    const differing = Object.keys({ ...settings, ...ledger.settings }).filter(
+      (name) => settings[name] !== ledger.settings[name],
+    );
+    if (differing.length === 0) return ledger;
+    const found = differing.map(
+      (name) => `${name}: ${ledger.settings[name] ?? 'none'}, now ${settings[name] ?? 'none'}`,
+    );
+    throw new KemariError('KEMARI_BENCH_RESUME', `${path} is of another run (${found.join('; ')}); take another --out`);
+  }
+
+  /** Errors: `KEMARI_BENCH_RESUME`. */
+  static read(path: string): Ledger {
+    const text = readFileSync(path, 'utf8');
+    const whole = text.slice(0, text.lastIndexOf('\n') + 1);
+    if (whole.length < text.length) truncateSync(path, Buffer.byteLength(whole));
+    const [head, ...samples] = whole
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => parse(path, line));
+    if (head?.type !== 'run') throw new KemariError('KEMARI_BENCH_RESUME', `${path} is no ledger of kemari bench`);
+    const ledger = new Ledger(path, head.settings);
+    for (const sample of samples) if (sample.type === 'sample') ledger.#samples.set(keyOf(sample), sample);
+    return ledger;
+  }
+
+  get samples(): readonly Sample[] {
+    return [...this.#samples.values()];
+  }
+
+  /** Whether it was measured; what failed is measured again. */
+  has(cell: Cell): boolean {
+    return this.#samples.get(keyOf(cell))?.value !== undefined;
+  }
+
+  add(sample: Sample): void {
+    appendFileSync(this.#path, `${JSON.stringify(sample)}\n`);
+    this.#samples.set(keyOf(sample), sample);
+  }
+}
+
+function keyOf({ link, protection, workload, repeat }: Cell): string {
+  return [link, protection, workload, repeat].join('\n');
+}
+
+function parse(path: string, line: string): Head | Sample {
+  try {
+    return JSON.parse(line) as Head | Sample;
+  } catch (cause) {
+    throw new KemariError('KEMARI_BENCH_RESUME', `${path} has a line that is no JSON: ${line.slice(0, 80)}`, { cause });
+  }
+}

@@ -1,0 +1,104 @@
+import { groupBy } from './group.js';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PROTECTIONS, UNPROTECTED, WORKLOADS } from './catalogue.js';
+import { normalizedChart, pauseChart, type Chart } from './charts.js';
+import { drawPng, drawSvg } from './draw.js';
+import type { Ledger } from './ledger.js';
+import { markdownTables, protectionsOf, type Titles } from './markdown.js';
+import { summarize, type Row } from './summary.js';
+
+/** What a run has found, and the files that say so. */
+export interface BenchReport {
+  readonly rows: readonly Row[];
+  readonly table: string;
+  readonly files: readonly string[];
+}
+
+const TITLES: Titles = {
+  protection: (name) => PROTECTIONS[name] ?? name,
+  workload: (name) => WORKLOADS.find((one) => one.name === name) ?? { title: name, unit: '' },
+};
+
+/** Writes results.json, results.md, report.html and each chart as SVG and PNG into the folder. */
+export async function writeReport(ledger: Ledger, folder: string): Promise<BenchReport> {
+  await mkdir(folder, { recursive: true });
+  const rows = summarize(inCatalogueOrder(ledger), UNPROTECTED);
+  const table = markdownTables(rows, TITLES);
+  const files: string[] = [];
+  const write = async (name: string, content: string | Buffer): Promise<void> => {
+    await writeFile(join(folder, name), content);
+    files.push(join(folder, name));
+  };
+  const pictures: string[] = [];
+  for (const chart of chartsOf(rows)) {
+    const svg = await drawSvg(chart);
+    pictures.push(svg);
+    await write(`${chart.name}.svg`, svg);
+    await write(`${chart.name}.png`, drawPng(svg));
+  }
+  await write('results.json', `${JSON.stringify({ settings: ledger.settings, rows }, null, 2)}\n`);
+  await write('results.md', `${settingsText(ledger)}\n\n${table}`);
+  await write('report.html', page(ledger, rows, pictures));
+  return { rows, table, files };
+}
+
+function inCatalogueOrder(ledger: Ledger): Ledger['samples'] {
+  const protections = Object.keys(PROTECTIONS);
+  const workloads = WORKLOADS.map(({ name }) => name);
+  return ledger.samples.toSorted(
+    (a, b) =>
+      workloads.indexOf(a.workload) - workloads.indexOf(b.workload) ||
+      protections.indexOf(a.protection) - protections.indexOf(b.protection),
+  );
+}
+
+function chartsOf(rows: readonly Row[]): Chart[] {
+  return [...groupBy(rows, ({ link }) => link)].flatMap(([link, own]) => {
+    const order = protectionsOf(own);
+    const pause = pauseChart(link, own, TITLES, order);
+    const normalized = normalizedChart(link, own, TITLES, order);
+    return pause === undefined ? [normalized] : [normalized, pause];
+  });
+}
+
+function settingsText(ledger: Ledger): string {
+  return Object.entries(ledger.settings)
+    .map(([name, value]) => `${name}: ${value}`)
+    .join('; ');
+}
+
+/** One file that needs nothing else: pictures and tables are in it. */
+function page(ledger: Ledger, rows: readonly Row[], pictures: readonly string[]): string {
+  const failures = rows.flatMap(({ entries }) => entries).reduce((sum, entry) => sum + entry.failures, 0);
+  const body = [
+    '<h1>kemari bench</h1>',
+    `<p>${escape(settingsText(ledger))}</p>`,
+    `<p>Medians; in brackets the median of paired ratios to "${escape(TITLES.protection(UNPROTECTED))}". More is better.` +
+      `${failures > 0 ? ` Measurements that failed: ${failures}.` : ''}</p>`,
+    ...pictures.map((svg) => `<figure>${svg}</figure>`),
+    ...htmlTables(rows),
+  ];
+  const style =
+    'body{font:14px sans-serif;margin:2em;max-width:80em}td,th{padding:2px 10px;text-align:right}' +
+    'td:first-child,th:first-child{text-align:left}tr:nth-child(even){background:#eee}figure{margin:1em 0}';
+  return `<!doctype html>\n<meta charset="utf-8">\n<title>kemari bench</title>\n<style>${style}</style>\n${body.join('\n')}\n`;
+}
+
+/** The Markdown tables, as HTML. */
+function htmlTables(rows: readonly Row[]): string[] {
+  return [...groupBy(rows, ({ link }) => link)].flatMap(([link, own]) => {
+    const lines = markdownTables(own, TITLES).split('\n');
+    const cellsOf = (line: string): string[] => line.slice(2, -2).split(' | ');
+    const shown = lines.filter((line) => line.startsWith('| ') && !line.startsWith('| ---'));
+    const lineOf = (line: string): string =>
+      `<tr>${cellsOf(line)
+        .map((cell) => `<td>${escape(cell)}</td>`)
+        .join('')}</tr>`;
+    return [`<h2>Link: ${escape(link)}</h2>`, '<table>', ...shown.map(lineOf), '</table>'];
+  });
+}
+
+function escape(text: string): string {
+  return text.replace(/[&<>"]/g, (found) => `&#${found.charCodeAt(0)};`);
+}

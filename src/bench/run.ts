@@ -1,0 +1,147 @@
+import { once } from 'node:events';
+import { messageOf } from '../base/errors.js';
+import { findQemu } from '../hypervisor/qemu/binary.js';
+import { DEMO_IMAGE } from '../stage/demo-image.js';
+import { HOST_NAMES } from '../stage/names.js';
+import { StagedGuest } from '../stage/staged-guest.js';
+import { TwoHosts } from '../stage/two-hosts.js';
+import { KEMARI_PROTECTIONS, LINKS, WORKLOADS } from './catalogue.js';
+import { ClientRoot } from './client-root.js';
+import { KemariGuest } from './kemari-guest.js';
+import type { Ledger } from './ledger.js';
+import { PLAIN_DISK, PlainGuest } from './plain-guest.js';
+import { countCells, planTurns, type Matrix, type Turn } from './plan.js';
+import { Progress } from './progress.js';
+import type { Subject } from './subject.js';
+import { Undo } from './undo.js';
+
+/** The one that all protections can do: COLO fails with others. */
+const MACHINE = 'pc';
+const SERVICES = 'http,redis,netperf';
+
+export interface RunOptions {
+  readonly matrix: Matrix;
+  /** Of each workload that runs for a time. */
+  readonly seconds: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Measures what the ledger lacks. What fails is in the ledger too, with its reason. Returns at once when aborted, with
+ * everything taken down.
+ */
+export async function runBench(ledger: Ledger, options: RunOptions): Promise<void> {
+  const turns = planTurns(options.matrix, (cell) => ledger.has(cell));
+  if (turns.length === 0 || options.signal.aborted) return;
+  const undo = new Undo();
+  const name = `bench-${process.pid}`;
+  const run = measure(name, turns, ledger, options, undo);
+  try {
+    await Promise.race([run, once(options.signal, 'abort')]);
+  } finally {
+    await undo.run();
+    // Without its stage it ends, and soon.
+    await run.catch(() => undefined);
+    await undo.run();
+    // What was just being made when it was taken down came after what was removed.
+    await TwoHosts.down(name);
+  }
+}
+
+async function measure(
+  name: string,
+  turns: readonly Turn[],
+  ledger: Ledger,
+  options: RunOptions,
+  undo: Undo,
+): Promise<void> {
+  const stage = await TwoHosts.up(name, { owned: true });
+  undo.defer('the two hosts', () => stage.down());
+  await new BenchRun(stage, ledger, options, new Progress(countCells(turns)), undo).run(turns);
+}
+
+class BenchRun {
+  readonly #stage: TwoHosts;
+  readonly #ledger: Ledger;
+  readonly #options: RunOptions;
+  readonly #progress: Progress;
+  readonly #undo: Undo;
+
+  constructor(stage: TwoHosts, ledger: Ledger, options: RunOptions, progress: Progress, undo: Undo) {
+    this.#stage = stage;
+    this.#ledger = ledger;
+    this.#options = options;
+    this.#progress = progress;
+    this.#undo = undo;
+  }
+
+  async run(turns: readonly Turn[]): Promise<void> {
+    const subjectOf = await this.#boot(turns);
+    let link: string | undefined;
+    for (const turn of turns) {
+      if (this.#options.signal.aborted) return;
+      if (turn.link !== link) await this.#stage.cables.shape('sync', LINKS[turn.link]);
+      link = turn.link;
+      await this.#turn(turn, subjectOf(turn.protection));
+    }
+  }
+
+  /** Boots what the turns ask for; what it returns says which guest a protection belongs to. */
+  async #boot(turns: readonly Turn[]): Promise<(protection: string) => Subject> {
+    const stage = this.#stage;
+    this.#progress.say('the client unpacks its programs');
+    this.#client = await ClientRoot.unpack(stage, DEMO_IMAGE.rootDisk);
+    const otherDisks = [await stage.storage.copyImage(PLAIN_DISK, DEMO_IMAGE.rootDisk)];
+    this.#progress.say('the guests boot');
+    const guest = await StagedGuest.boot(stage, {
+      image: DEMO_IMAGE,
+      machine: MACHINE,
+      services: SERVICES,
+      otherDisks,
+    });
+    for (const host of HOST_NAMES) await guest.startDaemon(host);
+    const like = await guest.info('A');
+    const kemari = await KemariGuest.adopt(guest);
+    const isOurs = (protection: string): boolean => Object.hasOwn(KEMARI_PROTECTIONS, protection);
+    if (turns.every(({ protection }) => isOurs(protection))) return () => kemari;
+    const world = { stage, like, qemu: await findQemu(process.env), services: SERVICES };
+    const plain = await PlainGuest.boot(world, this.#undo);
+    return (protection) => (isOurs(protection) ? kemari : plain);
+  }
+
+  #client: ClientRoot | undefined;
+
+  async #turn(turn: Turn, subject: Subject): Promise<void> {
+    await subject.enter(turn.protection);
+    for (const name of turn.workloads) {
+      if (this.#options.signal.aborted) break;
+      this.#progress.step(`${turn.link}, ${turn.protection}, ${name}, repeat ${turn.repeat + 1}`);
+      await this.#measure(turn, name, subject);
+    }
+    await subject.leave();
+  }
+
+  async #measure({ link, protection, repeat }: Turn, name: string, subject: Subject): Promise<void> {
+    const workload = WORKLOADS.find((one) => one.name === name);
+    const client = this.#client;
+    if (workload === undefined || client === undefined) throw new TypeError(`no workload ${name}, or no client`);
+    const cell = { type: 'sample', link, protection, workload: name, repeat } as const;
+    await subject.epochs();
+    const beganAtMs = performance.now();
+    const tookS = (): number => (performance.now() - beganAtMs) / 1000;
+    try {
+      const value = await workload.run({
+        shell: subject.shell,
+        seconds: this.#options.seconds,
+        client: (command, timeoutMs) => client.run(command, timeoutMs),
+      });
+      const seconds = tookS();
+      const epochs = await subject.epochs();
+      this.#ledger.add({ ...cell, value, seconds, ...(epochs === undefined ? {} : { epochs }) });
+    } catch (error) {
+      if (this.#options.signal.aborted) return;
+      this.#progress.say(`failed: ${messageOf(error)}`);
+      this.#ledger.add({ ...cell, value: undefined, seconds: tookS(), failure: messageOf(error) });
+    }
+  }
+}

@@ -1,0 +1,13 @@
+import type { GuestShell } from '../stage/guest-shell.js';
+import type { EpochFigures } from './ledger.js';
+
+/** A guest that is measured, under one protection at a time. */
+export interface Subject {
+  readonly shell: GuestShell;
+  /** The guest runs, and is protected so, when it resolves. */
+  enter(protection: string): Promise<void>;
+  /** What its epochs were since the last call; undefined where nobody counts them. */
+  epochs(): Promise<EpochFigures | undefined>;
+  /** It is unprotected, and stands still until it is entered again. */
+  leave(): Promise<void>;
+}

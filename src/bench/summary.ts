@@ -1,0 +1,82 @@
+import { groupBy } from './group.js';
+import type { Sample } from './ledger.js';
+import { median, pairedRatio, type Ratio } from './statistics.js';
+
+/** One protection in one row of the result. */
+export interface Entry {
+  readonly protection: string;
+  /** Median, in the workload's unit; undefined where nothing succeeded. */
+  readonly value: number | undefined;
+  readonly samples: number;
+  readonly failures: number;
+  /** Against the baseline, where both were measured in the same repeats. */
+  readonly ratio: Ratio | undefined;
+  /** Medians over the repeats, where epochs were counted. */
+  readonly epochs:
+    | {
+        readonly perSecond: number;
+        readonly pauseP50Us: number;
+        readonly pauseP99Us: number;
+        readonly dirtyPages: number | undefined;
+      }
+    | undefined;
+  /** Bytes that went over the link for each dirty page's 4096, of all repeats together. */
+  readonly wireShare: number | undefined;
+}
+
+/** One workload over one link, with every protection it was measured under. */
+export interface Row {
+  readonly link: string;
+  readonly workload: string;
+  readonly entries: readonly Entry[];
+}
+
+/** Rows in the order of the samples. Repeats are paired: what disturbed one of them disturbed its baseline too. */
+export function summarize(samples: readonly Sample[], baseline: string): Row[] {
+  const groups = groupBy(samples, ({ link, workload }) => `${link}\n${workload}`);
+  return [...groups.values()].flatMap((group) => {
+    const base = group.filter(({ protection }) => protection === baseline);
+    const ofProtections = groupBy(group, ({ protection }) => protection);
+    const entries = [...ofProtections].map(([protection, own]) => entryOf(protection, own, base));
+    return group.slice(0, 1).map(({ link, workload }) => ({ link, workload, entries }));
+  });
+}
+
+function entryOf(protection: string, own: readonly Sample[], base: readonly Sample[]): Entry {
+  const values = own.flatMap(({ value }) => value ?? []);
+  const epochs = own.flatMap((sample) => sample.epochs ?? []);
+  const sum = (of: (one: (typeof epochs)[number]) => number | undefined): number =>
+    epochs.reduce((total, one) => total + (of(one) ?? 0), 0);
+  const middle = (of: (one: (typeof epochs)[number]) => number): number => median(epochs.map(of));
+  const pages = epochs.flatMap(({ dirtyPages }) => dirtyPages ?? []);
+  const raw = sum(({ rawBytes }) => rawBytes);
+  return {
+    protection,
+    value: values.length === 0 ? undefined : median(values),
+    samples: values.length,
+    failures: own.length - values.length,
+    ratio: ratioOf(own, base),
+    epochs:
+      epochs.length === 0
+        ? undefined
+        : {
+            perSecond: middle(({ perSecond }) => perSecond),
+            pauseP50Us: middle(({ pauseP50Us }) => pauseP50Us),
+            pauseP99Us: middle(({ pauseP99Us }) => pauseP99Us),
+            dirtyPages: pages.length === 0 ? undefined : median(pages),
+          },
+    wireShare: raw === 0 ? undefined : sum(({ sentBytes }) => sentBytes) / raw,
+  };
+}
+
+function ratioOf(own: readonly Sample[], base: readonly Sample[]): Ratio | undefined {
+  const pairs = own.flatMap(({ repeat, value }) => {
+    const other = base.find((sample) => sample.repeat === repeat)?.value;
+    return value === undefined || other === undefined ? [] : [[value, other] as const];
+  });
+  if (pairs.length === 0) return undefined;
+  return pairedRatio(
+    pairs.map(([value]) => value),
+    pairs.map(([, other]) => other),
+  );
+}

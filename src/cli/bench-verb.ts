@@ -1,0 +1,42 @@
+import { resolve } from 'node:path';
+import type { Argv } from 'yargs';
+import type { Interrupt } from './interrupt.js';
+import { printResult, usageError } from './output.js';
+import type { GlobalArguments } from './verbs.js';
+
+const DEFAULT_FOLDER = 'kemari-bench';
+
+export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): Argv<GlobalArguments> {
+  const names = { type: 'string', requiresArg: true } as const;
+  const number = { type: 'number', requiresArg: true } as const;
+  return program.command(
+    'bench',
+    'Measure workloads, protected and not, on two hosts of this machine',
+    (yargs) =>
+      yargs
+        .option('quick', { type: 'boolean', describe: 'One of each kind, about ten minutes (default)' })
+        .option('full', { type: 'boolean', describe: 'Everything, hours', conflicts: 'quick' })
+        .option('protections', { ...names, describe: 'Comma-separated; name* for all that begin so' })
+        .option('workloads', { ...names, describe: 'The same' })
+        .option('links', { ...names, describe: 'The same' })
+        .option('repeats', { ...number, describe: 'Times that each is measured, in turn' })
+        .option('seconds', { ...number, describe: 'Of each measurement that runs for a time' })
+        .option('out', { ...names, default: DEFAULT_FOLDER, describe: 'Folder of the results; goes on where one is' })
+        .example('$0 bench --protections none,kemari --workloads "iozone*"', 'A subset, by name'),
+    async ({ json, full, protections, workloads, links, repeats, seconds, out }) => {
+      for (const [name, value] of Object.entries({ repeats, seconds })) {
+        if (value !== undefined && !(Number.isInteger(value) && value > 0)) {
+          throw usageError(`--${name} takes a whole number from 1`);
+        }
+      }
+      // Not before it is asked for: what draws the charts takes its time to load.
+      const { bench } = await import('../commands/bench.js');
+      const list = (text: string | undefined): string[] | undefined => text?.split(',').filter(Boolean);
+      const { rows, table, files } = await bench({
+        ...{ protections: list(protections), workloads: list(workloads), links: list(links), repeats, seconds },
+        ...{ extent: full === true ? 'full' : 'quick', folder: resolve(out), signal: interrupt.take() },
+      });
+      printResult(json, { rows, files }, `${table}\n${files.join('\n')}\n`);
+    },
+  );
+}

@@ -1,0 +1,71 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { KemariError } from '../base/errors.js';
+import { choose, LINKS, PROTECTIONS, WORKLOADS } from '../bench/catalogue.js';
+import { Ledger } from '../bench/ledger.js';
+import { describeMachine } from '../bench/machine.js';
+import { writeReport, type BenchReport } from '../bench/report.js';
+import { runBench } from '../bench/run.js';
+import { missingImageFile } from '../stage/demo-image.js';
+
+export interface BenchOptions {
+  /** Names of the catalogue; all, or those of the quick run, when absent. */
+  readonly protections: readonly string[] | undefined;
+  readonly workloads: readonly string[] | undefined;
+  readonly links: readonly string[] | undefined;
+  readonly repeats: number | undefined;
+  readonly seconds: number | undefined;
+  readonly extent: 'quick' | 'full';
+  /** Folder of the results; a run that is there already goes on. */
+  readonly folder: string;
+  readonly signal: AbortSignal;
+}
+
+/** What fits into ten minutes: one of each kind. */
+const QUICK = {
+  protections: ['none', 'proxy', 'kemari', 'remus-100', 'stop-and-copy'],
+  workloads: [
+    'idle',
+    'tcp-out',
+    'tcp-rr',
+    'iozone-write-128k',
+    'iozone-sync-4k',
+    'redis-set-p1',
+    'redis-set-p16',
+    'cpu-dirty-10',
+  ],
+  links: ['free'],
+  repeats: 3,
+  seconds: 2,
+};
+const FULL = { protections: [], workloads: [], links: [], repeats: 5, seconds: 5 };
+
+/**
+ * Measures workloads under protections over links on two hosts of this machine, and writes the report.
+ *
+ * Errors: `KEMARI_USAGE` (a name that is none), `KEMARI_DRILL_IMAGE`, `KEMARI_BENCH_RESUME`, `KEMARI_INTERRUPTED` (what was
+ * measured stays, the report is written), those of the stage.
+ */
+export async function bench(options: BenchOptions): Promise<BenchReport> {
+  const missing = missingImageFile();
+  if (missing !== undefined) {
+    throw new KemariError('KEMARI_DRILL_IMAGE', `the guest is not built: ${missing} is missing; run hack/setup`);
+  }
+  const defaults = options.extent === 'quick' ? QUICK : FULL;
+  const workloads = WORKLOADS.map(({ name }) => name);
+  const matrix = {
+    protections: choose('protection', Object.keys(PROTECTIONS), options.protections ?? defaults.protections),
+    workloads: choose('workload', workloads, options.workloads ?? defaults.workloads),
+    links: choose('link', Object.keys(LINKS), options.links ?? defaults.links),
+    repeats: options.repeats ?? defaults.repeats,
+  };
+  const seconds = options.seconds ?? defaults.seconds;
+  await mkdir(options.folder, { recursive: true });
+  const ledger = Ledger.open(join(options.folder, 'samples.jsonl'), { ...describeMachine(), seconds });
+  await runBench(ledger, { matrix, seconds, signal: options.signal });
+  const report = await writeReport(ledger, options.folder);
+  if (options.signal.aborted) {
+    throw new KemariError('KEMARI_INTERRUPTED', `interrupted; the same command goes on from ${options.folder}`);
+  }
+  return report;
+}

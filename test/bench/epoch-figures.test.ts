@@ -1,0 +1,46 @@
+import test from 'ava';
+import { figuresBetween, type EpochCount } from '../../src/bench/epoch-figures.js';
+import type { EpochRecord } from '../../src/host/epoch-record.js';
+
+const before: EpochCount = { atMs: 10_000, epoch: 100n, lostGuestMs: 50, sentBytes: 1000, rawBytes: 5000 };
+const after: EpochCount = { atMs: 12_000, epoch: 300n, lostGuestMs: 250, sentBytes: 2000, rawBytes: 9000 };
+
+function recordAt(orderedAtMs: number, more: Partial<EpochRecord> = {}): EpochRecord {
+  const timings = { triggerUs: 100, stopUs: 1, scanUs: 1, copyUs: 1, serializeUs: 1, resumeUs: 1 };
+  return {
+    ...{ epoch: '1', heldAtMs: orderedAtMs - 1, orderedAtMs, timings, pauseUs: 1500, busyShare: 1, dirtyPages: 7 },
+    ...{ bytes: 1, capturedAtMs: orderedAtMs + 2, ackedAtMs: orderedAtMs + 3, ...more },
+  };
+}
+
+test('only the epochs of the measurement count, not those of the one before it', (t) => {
+  const records = [
+    recordAt(9_999, { pauseUs: 90_000, dirtyPages: 9_000 }),
+    recordAt(10_000),
+    recordAt(11_999),
+    recordAt(12_000, { pauseUs: 90_000, dirtyPages: 9_000 }),
+  ];
+  const figures = figuresBetween(before, after, records)!;
+  t.is(figures.pauseP50Us, 1500);
+  t.is(figures.pauseP99Us, 1500);
+  t.is(figures.dirtyPages, 7);
+  t.is(figures.releaseP50Us, 4000);
+});
+
+test('rates and shares are by the counters, also where more epochs passed than are kept', (t) => {
+  const figures = figuresBetween(before, after, [recordAt(11_000)])!;
+  t.is(figures.perSecond, 100);
+  t.is(figures.pauseShare, 0.1);
+  t.is(figures.sentBytes, 1000);
+  t.is(figures.rawBytes, 4000);
+});
+
+test('a guest that is held until the ack stands still until the ack', (t) => {
+  const held = recordAt(11_000, { timings: { ...recordAt(0).timings, resumeUs: 0 }, ackedAtMs: 11_004 });
+  t.is(figuresBetween(before, after, [held])!.pauseP50Us, 3900);
+});
+
+test('without an epoch there are no figures, and without a held request none of its release', (t) => {
+  t.is(figuresBetween(before, after, [recordAt(9_000)]), undefined);
+  t.is(figuresBetween(before, after, [recordAt(11_000, { heldAtMs: undefined })])!.releaseP50Us, undefined);
+});

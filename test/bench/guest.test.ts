@@ -1,0 +1,59 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { Ledger } from '../../src/bench/ledger.js';
+import { stageNames } from '../../src/stage/names.js';
+import { longGuestTest, missing } from '../fixtures/guest-test.js';
+
+const KEMARI = join(import.meta.dirname, '../../src/cli/kemari.js');
+const CHOICE = ['--protections', 'none,kemari', '--workloads', 'tcp-rr,idle', '--repeats', '1', '--seconds', '1'];
+
+longGuestTest(`bench goes on where Ctrl-C ended it, and leaves nothing but its report${missing}`, async (t) => {
+  t.timeout(600_000);
+  const out = mkdtempSync(join(tmpdir(), 'kemari-bench-'));
+  t.teardown(() => {
+    rmSync(out, { recursive: true, force: true });
+  });
+  const command = [KEMARI, 'bench', ...CHOICE, '--out', out];
+
+  const first = spawn(process.execPath, command, { stdio: ['ignore', 'ignore', 'pipe'] });
+  t.teardown(() => first.kill('SIGKILL'));
+  let said = '';
+  first.stderr.setEncoding('utf8').on('data', (text: string) => {
+    const before = said;
+    said += text;
+    // The first one is measured, the second under way.
+    if (said.includes('[2/') && !before.includes('[2/')) first.kill('SIGINT');
+  });
+  const [status] = (await once(first, 'exit')) as [number | null];
+  t.is(status, 1, said);
+  t.true(said.includes('the same command goes on'), said);
+  const stage = stageNames(`bench-${first.pid}`);
+  t.false(existsSync(stage.directory) || existsSync(stage.disks), said);
+  t.false((await execa('ip', ['netns', 'list'])).stdout.includes(stage.name));
+  const kept = Ledger.read(join(out, 'samples.jsonl')).samples;
+  t.true(kept.length > 0 && kept.length < 4, said);
+
+  const { stdout, stderr } = await execa(process.execPath, [...command, '--json']);
+  t.notRegex(stderr, /failed/);
+  t.regex(stderr, new RegExp(`\\[1/${4 - kept.length}`));
+  const { samples } = Ledger.read(join(out, 'samples.jsonl'));
+  t.is(samples.length, 4);
+  t.deepEqual(samples.slice(0, kept.length), kept);
+  t.true(samples.every(({ value }) => value !== undefined && value > 0));
+  const { rows } = JSON.parse(stdout) as { rows: { entries: { protection: string; ratio?: { ratio: number } }[] }[] };
+  t.is(rows.length, 2);
+  for (const { entries } of rows) {
+    t.deepEqual(
+      entries.map(({ protection }) => protection),
+      ['none', 'kemari'],
+    );
+    t.true(entries.every(({ ratio }) => ratio !== undefined && ratio.ratio > 0));
+  }
+  const epochs = samples.filter(({ protection }) => protection === 'kemari').map((sample) => sample.epochs);
+  t.true(epochs.every((figures) => figures !== undefined && figures.pauseP50Us > 0 && figures.perSecond > 0));
+  t.true(readFileSync(join(out, 'report.html'), 'utf8').includes('<svg'));
+});

@@ -1,0 +1,54 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { Ledger, type Sample } from '../../src/bench/ledger.js';
+import { writeReport } from '../../src/bench/report.js';
+import { summarize } from '../../src/bench/summary.js';
+
+const epochs = {
+  ...{ perSecond: 90, dirtyPages: 200, pauseP50Us: 1500, pauseP99Us: 3000, releaseP50Us: 2500, pauseShare: 0.1 },
+  ...{ sentBytes: 1000, rawBytes: 4000 },
+};
+const of = (protection: string, repeat: number, value: number | undefined): Sample => ({
+  ...{ type: 'sample', link: 'free', protection, workload: 'tcp-out', repeat, value, seconds: 2 },
+  ...(protection === 'kemari' ? { epochs } : {}),
+});
+const samples = [
+  of('none', 0, 100),
+  of('kemari', 0, 40),
+  of('none', 1, 200),
+  of('kemari', 1, 100),
+  of('proxy', 0, undefined),
+];
+
+test('a protection is held against the baseline of the same repeat', (t) => {
+  const [row] = summarize(samples, 'none');
+  const entry = (name: string) => row!.entries.find(({ protection }) => protection === name)!;
+  t.is(entry('kemari').value, 70);
+  t.true(Math.abs(entry('kemari').ratio!.ratio - 0.45) < 1e-9);
+  t.is(entry('kemari').wireShare, 0.25);
+  t.is(entry('kemari').epochs!.pauseP50Us, 1500);
+  t.is(entry('none').ratio!.ratio, 1);
+  t.is(entry('none').epochs, undefined);
+  t.like(entry('proxy'), { value: undefined, failures: 1, ratio: undefined });
+});
+
+test('the report stands alone, its charts are drawn, and what failed is said', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'kemari-bench-report-'));
+  try {
+    const ledger = Ledger.open(join(folder, 'samples.jsonl'), { cpu: '<one>', seconds: 2 });
+    for (const sample of samples) ledger.add(sample);
+    const { files, table } = await writeReport(ledger, folder);
+    t.regex(table, /\| netperf, TCP stream out of the guest \| Mbit\/s \| 150 \(1\.00\) \| failed \| 70 \(0\.45\) \|/);
+    const html = readFileSync(join(folder, 'report.html'), 'utf8');
+    t.is(html.match(/<svg/g)?.length, 2);
+    t.true(html.includes('&#60;one&#62;') && html.includes('Measurements that failed: 1'));
+    t.notRegex(html, /<script|<link|(?:src|href)="http/);
+    const png = files.filter((file) => file.endsWith('.png'));
+    t.is(png.length, 2);
+    for (const file of png) t.is(readFileSync(file).subarray(1, 4).toString(), 'PNG');
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
