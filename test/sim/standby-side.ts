@@ -17,6 +17,9 @@ export class StandbySide {
   #mayHaveRun = false;
   #checkpoint: Checkpoint | undefined;
   #loads = 0;
+  /** Of takeovers: how many were decided, and which one is under way. */
+  #attempts = 0;
+  #attempt: number | undefined;
   /** When a machine waits here again, after one was lost or used up. */
   #machineWaitsAtMs = 0;
 
@@ -139,35 +142,46 @@ export class StandbySide {
     }
   }
 
-  /** take, load, note for good that the guest goes on here, let it run, start the rings, tell. */
+  /** One attempt after the other: one that is not wanted any more ends before the next begins. */
   #takeOver(): void {
+    this.#attempts++;
+    if (this.#attempt === undefined) this.#attemptNext();
+  }
+
+  #attemptNext(): void {
+    const attempt = (this.#attempt = this.#attempts);
+    this.#attemptTakeover(
+      () => attempt === this.#attempts && this.state.phase === 'taking-over',
+      () => {
+        this.#attempt = undefined;
+        if (attempt !== this.#attempts) this.#attemptNext();
+      },
+    );
+  }
+
+  /** take, load, note for good that the guest goes on here, let it run, start the rings, tell. */
+  #attemptTakeover(isWanted: () => boolean, end: () => void): void {
     const { world, process } = this;
     const checkpoint = (this.#checkpoint ??= this.link.take());
     const waitsMs = Math.max(0, this.#machineWaitsAtMs - world.clock.nowMs);
-    this.#later(
-      'takeover: load',
-      () => {
-        if (this.state.phase !== 'taking-over') return;
-        process.host.wentOnAlone = true;
-        this.#later(
-          'takeover: load',
-          () => {
-            if (this.state.phase !== 'taking-over') {
-              process.host.wentOnAlone = false;
-              return;
-            }
-            if (checkpoint !== undefined && ++this.#loads > world.plan.loadFailures) {
-              this.#load(checkpoint);
-              return;
-            }
-            process.host.wentOnAlone = false;
-            this.#feed({ type: 'takeover-failed', reason: 'the machine refused the state', mayHaveRun: false });
-          },
-          world.random.between(5, 30),
-        );
-      },
-      waitsMs,
-    );
+    const load = (): void => {
+      if (!isWanted()) process.host.wentOnAlone = false;
+      else if (checkpoint !== undefined && ++this.#loads > world.plan.loadFailures) this.#load(checkpoint);
+      else {
+        process.host.wentOnAlone = false;
+        this.#feed({ type: 'takeover-failed', reason: 'the machine refused the state', mayHaveRun: false });
+      }
+      end();
+    };
+    const note = (): void => {
+      if (!isWanted()) {
+        end();
+        return;
+      }
+      process.host.wentOnAlone = true;
+      this.#later('takeover: load', load, world.random.between(5, 30));
+    };
+    this.#later('takeover: load', note, waitsMs);
   }
 
   #later(step: StepName, act: () => void, delayMs: number): void {

@@ -58,6 +58,9 @@ export class Standby {
   #mayHaveRun = false;
   /** Fulfilled once a machine waits. */
   #machineWaits: Promise<void> = Promise.resolve();
+  /** Fulfilled once no attempt at a takeover is under way: one may go on for a while after it was given up. */
+  #attempts: Promise<void> = Promise.resolve();
+  #attempt = 0;
   /** Once it was taken from the link. */
   #checkpoint: TakenCheckpoint | undefined;
   #failure: TakeoverFailure | undefined;
@@ -230,7 +233,7 @@ export class Standby {
         this.#prepareMachine();
         return;
       case 'take-over':
-        void this.#takeOver();
+        this.#takeOverNext();
         return;
       case 'announce':
         hands.announce();
@@ -270,10 +273,11 @@ export class Standby {
   }
 
   /** Where preparing a machine failed it is tried once more. Errors: those of that. */
-  async #untilMachineWaits(): Promise<void> {
+  async #untilMachineWaits(isWanted: () => boolean): Promise<void> {
     try {
       await this.#machineWaits;
-    } catch {
+    } catch (error) {
+      if (!isWanted()) throw error;
       this.#prepareMachine();
       await this.#machineWaits;
     }
@@ -294,14 +298,24 @@ export class Standby {
     this.#input({ type: 'fence-ended', ok, text });
   }
 
-  async #takeOver(): Promise<void> {
+  /** One attempt after the other: the machine, and the record of whose the guest is, are one's alone. */
+  #takeOverNext(): void {
+    const attempt = ++this.#attempt;
+    const isWanted = (): boolean => attempt === this.#attempt && this.#state.phase === 'taking-over';
+    this.#attempts = this.#attempts.then(() => this.#takeOver(isWanted));
+  }
+
+  /** Once it is not wanted any more, its machine having died, it goes no further and its end is no news. */
+  async #takeOver(isWanted: () => boolean): Promise<void> {
     const { logger, hands } = this.#options;
     const link = this.#link;
     try {
+      if (!isWanted()) return;
       if (link === undefined) throw new KemariError('KEMARI_NO_EPOCH', 'there never was a link');
       const leasesOverAtMs = performance.now();
       const checkpoint = (this.#checkpoint ??= await link.take());
-      await this.#untilMachineWaits();
+      await this.#untilMachineWaits(isWanted);
+      if (!isWanted()) return;
       const takenAtMs = performance.now();
       await hands.takeOver(checkpoint, () => {
         this.#mayHaveRun = true;
@@ -327,6 +341,7 @@ export class Standby {
     } catch (error) {
       const { code, message } = asKemariError(error);
       logger.error({ event: 'takeover-failed', err: error }, message);
+      if (!isWanted()) return;
       this.#input({ type: 'takeover-failed', reason: `${message} [${code}]`, mayHaveRun: this.#mayHaveRun });
     }
   }
