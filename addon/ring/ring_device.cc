@@ -139,15 +139,10 @@ void RingDevice::failed() noexcept {
 void RingDevice::run() {
   pthread_setname_np(pthread_self(), name_.substr(0, kMaxThreadNameBytes).c_str());
   std::unique_lock lock(mutex_);
-  enter();
-  while (true) {
-    if (stopping_) let_go();
-    settle();
-    if (stopping_ && idle()) break;
+  serve(lock, [&] {
     wait(lock);
     give_way(lock);
-  }
-  leave(lock);
+  });
 }
 
 void RingDevice::run_here(const std::function<bool()>& next) {
@@ -155,18 +150,26 @@ void RingDevice::run_here(const std::function<bool()>& next) {
   make_queues();
   stopped_ = true;  // by the time that anyone else can ask
   std::unique_lock lock(mutex_);
+  serve(lock, [&] {
+    if (!serve_offered()) arm_kicks();
+    loop_->run_once(lock, stopping_);
+    if (stopping_) return;
+    lock.unlock();
+    const bool goes_on = next();
+    lock.lock();
+    stopping_ = !goes_on;
+  });
+}
+
+// From the thread's first step to its last; `turn` waits for what comes next.
+template <typename Turn>
+void RingDevice::serve(std::unique_lock<std::mutex>& lock, Turn&& turn) {
   enter();
   while (true) {
     if (stopping_) let_go();
     settle();
     if (stopping_ && idle()) break;
-    if (!serve_offered()) arm_kicks();
-    loop_->run_once(lock, stopping_);
-    if (stopping_) continue;
-    lock.unlock();
-    const bool goes_on = next();
-    lock.lock();
-    stopping_ = !goes_on;
+    turn();
   }
   leave(lock);
 }

@@ -205,6 +205,8 @@ class RingDevice {
   // --- the thread (ring_device.cc) ---
   void make_queues();
   void run();
+  template <typename Turn>
+  void serve(std::unique_lock<std::mutex>& lock, Turn&& turn);
   void enter();
   void leave(std::unique_lock<std::mutex>& lock);
   void settle();
