@@ -14,6 +14,11 @@ clang_version=19
 test_packages=(nbdkit fio iperf3 qemu-utils util-linux procps "clang-format-$clang_version")
 fuzz_packages=(libssl-dev "clang-$clang_version" "libclang-rt-$clang_version-dev" "llvm-$clang_version")
 
+# hack/xen-build: the hypervisor from Debian's source package.
+xen_build_packages=(gcc make bison flex python3 patch dpkg-dev xz-utils)
+# hack/xen-image: what runs above it; test/xen starts it in QEMU.
+xen_image_packages=(mmdebstrap e2fsprogs cpio kmod)
+
 # missing_packages NAME...: those that are not installed, one a line.
 missing_packages() {
   local wanted

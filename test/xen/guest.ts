@@ -1,0 +1,53 @@
+import type { NestedNode } from './nested-node.js';
+
+/** A guest of a nested node, as `xl` has it. */
+export interface XenGuest {
+  readonly name: string;
+  readonly vcpus?: number;
+  /** Entries of `disk` and `vif` (xl-disk-configuration(5), xl-network-configuration(5)). */
+  readonly disks?: readonly string[];
+  readonly vifs?: readonly string[];
+}
+
+const MEMORY_MIB = 128;
+const CREATE_TIMEOUT_MS = 120_000;
+const READY_TIMEOUT_MS = 240_000;
+
+/**
+ * Creates a PVH guest by dom0's own `xl`: Debian's kernel, its own services (hack/guest/start). Shadow page tables, since
+ * the emulated processor has no nested ones. Returns its domid as soon as it runs.
+ */
+export async function createGuest(node: NestedNode, guest: XenGuest): Promise<number> {
+  const list = (entries: readonly string[] = []): string => `[${entries.map((entry) => `'${entry}'`).join(', ')}]`;
+  const config = [
+    `name = '${guest.name}'`,
+    "type = 'pvh'",
+    'hap = 0',
+    `memory = ${MEMORY_MIB}`,
+    `vcpus = ${guest.vcpus ?? 1}`,
+    "kernel = '/guest/vmlinuz'",
+    "ramdisk = '/guest/initrd'",
+    "extra = 'console=hvc0 mitigations=off quiet kemari.run=http'",
+    `disk = ${list(guest.disks)}`,
+    `vif = ${list(guest.vifs)}`,
+    "on_crash = 'preserve'",
+  ].join('\n');
+  await node.expect(
+    `cat >/tmp/${guest.name}.cfg <<'END'\n${config}\nEND\nxl create /tmp/${guest.name}.cfg`,
+    CREATE_TIMEOUT_MS,
+  );
+  return Number(await node.expect(`xl domid ${guest.name}`, CREATE_TIMEOUT_MS));
+}
+
+/** Waits until a guest's console has shown this text; throws with all it showed when it does not. */
+export async function waitForGuestConsole(node: NestedNode, name: string, text: string): Promise<void> {
+  const log = `/var/log/xen/guest-${name}.log`;
+  const seconds = READY_TIMEOUT_MS / 1_000;
+  await node.expect(
+    `grep -q -m 1 '${text}' < <(timeout ${seconds} tail -n +1 --retry -f ${log} 2>/dev/null) || { cat ${log}; xl list; exit 1; }`,
+    READY_TIMEOUT_MS + 10_000,
+  );
+}
+
+/** What a guest prints when all that it starts is up. */
+export const GUEST_READY = 'kemari-guest: ready after';
