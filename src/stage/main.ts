@@ -5,7 +5,8 @@ import { KemariError, messageOf } from '../base/errors.js';
 import { parseCutTarget } from './cables.js';
 import { DEFAULT_STAGE, HOST_NAMES, MACHINE_NAMES, type HostName, type MachineName } from './names.js';
 import { LINK_NAMES } from './topology.js';
-import { stagesInUse, TwoHosts } from './two-hosts.js';
+import { stagesInUse } from './stage-owner.js';
+import { TwoHosts } from './two-hosts.js';
 
 /** hack/two-hosts: the stage for a person at a terminal. */
 

@@ -19,6 +19,7 @@ const STAGES = '/run/kemari-two-hosts';
 
 /** Disks of every stage: not in memory, wherever /tmp is. */
 const DISKS = '/var/tmp';
+const DISKS_PREFIX = 'kemari-two-hosts-';
 
 /** A host's root must leave room for the path of a socket. */
 const NAME_LIMIT = 24;
@@ -49,7 +50,7 @@ export function stagesFolder(): string {
 
 /** Errors: `KEMARI_STAGE_NAME`. */
 export function stageNames(name: string): StageNames {
-  if (!/^[a-z0-9][a-z0-9-]*$/.test(name) || name.length > NAME_LIMIT) {
+  if (!isStageName(name)) {
     throw new KemariError(
       'KEMARI_STAGE_NAME',
       `no name for two hosts: "${name}"; expected 1 to ${NAME_LIMIT} of a-z, 0-9 and -, the first no -`,
@@ -60,7 +61,7 @@ export function stageNames(name: string): StageNames {
     name,
     directory,
     record: join(directory, 'stage.json'),
-    disks: join(DISKS, `kemari-two-hosts-${name}`),
+    disks: disksName(name),
     bin: join(directory, 'bin'),
     key: join(directory, 'key'),
   };
@@ -79,4 +80,26 @@ export function fencePath(names: StageNames, host: HostName): string {
 /** As `ip netns` names it. */
 export function namespaceName(names: StageNames, machine: MachineName): string {
   return `kemari.${names.name}.${machine}`;
+}
+
+/** The stage that a network namespace of this name belongs to; undefined: none. */
+export function stageOfNamespace(namespace: string): string | undefined {
+  const [kemari, name = '', machine, ...rest] = namespace.split('.');
+  const ours = kemari === 'kemari' && MACHINE_NAMES.some((each) => each === machine) && rest.length === 0;
+  return ours && isStageName(name) ? name : undefined;
+}
+
+/** Where a stage has its disk images. */
+export function disksName(stage: string): string {
+  return join(DISKS, `${DISKS_PREFIX}${stage}`);
+}
+
+/** The stage whose disk images are in a folder of this name; undefined: none. */
+export function stageOfDisks(folder: string): string | undefined {
+  const name = folder.startsWith(DISKS_PREFIX) ? folder.slice(DISKS_PREFIX.length) : '';
+  return isStageName(name) ? name : undefined;
+}
+
+function isStageName(name: string): boolean {
+  return /^[a-z0-9][a-z0-9-]*$/.test(name) && name.length <= NAME_LIMIT;
 }

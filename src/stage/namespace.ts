@@ -4,7 +4,7 @@ import { KemariError, messageOf } from '../base/errors.js';
 import { waitUntil } from '../base/deadline.js';
 
 /** Where iproute2 keeps the namespaces that it names. */
-const FOLDER = '/run/netns';
+export const NAMESPACE_FOLDER = '/run/netns';
 
 /** Where the system's own programs are: npm puts others of the same names (nft) before them. */
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -76,7 +76,7 @@ export class Namespace {
   }
 
   get #path(): string {
-    return `${FOLDER}/${this.name}`;
+    return `${NAMESPACE_FOLDER}/${this.name}`;
   }
 }
 

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { execa } from 'execa';
@@ -13,25 +12,18 @@ import {
   MACHINE_NAMES,
   namespaceName,
   stageNames,
-  stagesFolder,
   type HostName,
   type MachineName,
   type StageNames,
 } from './names.js';
 import { Namespace } from './namespace.js';
+import { abandonedStages, claimStage, releaseStage } from './stage-owner.js';
 import { StorageHost } from './storage-host.js';
 import { nowMs } from './wall-clock.js';
 import { topologyBatches } from './topology.js';
 
 const KEMARI = resolve(import.meta.dirname, '../cli/kemari.js');
 const KEY_BYTES = 32;
-
-/** Who a stage belongs to: a process, whose end ends it, or nobody (it stays until `down`). */
-interface StageRecord {
-  readonly ownerPid: number | undefined;
-  /** When the owner started (proc(5), stat field 22): a pid is used again. */
-  readonly ownerStart: string | undefined;
-}
 
 /**
  * Two hosts, their storage and a client of their guests on one machine: five network namespaces. Each host has its own
@@ -66,9 +58,9 @@ export class TwoHosts {
    * Errors: `KEMARI_STAGE`, `KEMARI_STAGE_NAME`, `KEMARI_STAGE_EXISTS` (with this name, by a process that lives or nobody).
    */
   static async up(name: string, options: { readonly owned: boolean; readonly evidence?: boolean }): Promise<TwoHosts> {
-    await removeOrphans();
+    for (const abandoned of abandonedStages()) await TwoHosts.down(abandoned);
     const stage = new TwoHosts(stageNames(name), options.evidence);
-    claim(stage.names, options.owned);
+    claimStage(stage.names, options.owned);
     try {
       await stage.#build();
       return stage;
@@ -138,7 +130,7 @@ export class TwoHosts {
   async down(): Promise<void> {
     for (const machine of MACHINE_NAMES) await this.machines[machine].remove();
     await rm(this.names.disks, { recursive: true, force: true });
-    await rm(this.names.directory, { recursive: true, force: true });
+    releaseStage(this.names);
   }
 
   async #build(): Promise<void> {
@@ -155,61 +147,5 @@ export class TwoHosts {
     });
     for (const machine of MACHINE_NAMES) await machines[machine].add();
     for (const [machine, lines] of topologyBatches((name) => machines[name].name)) await machines[machine].ip(lines);
-  }
-}
-
-/** Takes the name, by a folder that one can make only once. */
-function claim(names: StageNames, owned: boolean): void {
-  mkdirSync(stagesFolder(), { recursive: true });
-  try {
-    mkdirSync(names.directory);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    throw new KemariError(
-      'KEMARI_STAGE_EXISTS',
-      `two hosts "${names.name}" are there already; take another --name, or "hack/two-hosts down --name ${names.name}"`,
-    );
-  }
-  const record: StageRecord = {
-    ownerPid: owned ? process.pid : undefined,
-    ownerStart: owned ? startOf(process.pid) : undefined,
-  };
-  writeFileSync(names.record, JSON.stringify(record));
-}
-
-/** Removes the stages whose owner is gone. */
-async function removeOrphans(): Promise<void> {
-  for (const name of stagesInUse()) {
-    const { ownerPid, ownerStart } = readRecord(stageNames(name));
-    if (ownerPid !== undefined && startOf(ownerPid) !== ownerStart) await TwoHosts.down(name);
-  }
-}
-
-/** The names of all stages on this machine. */
-export function stagesInUse(): string[] {
-  try {
-    return readdirSync(stagesFolder());
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
-}
-
-/** A stage without a record is being made or removed by someone, or by one who was killed then: `down` removes it. */
-function readRecord(names: StageNames): StageRecord {
-  try {
-    return JSON.parse(readFileSync(names.record, 'utf8')) as StageRecord;
-  } catch {
-    return { ownerPid: undefined, ownerStart: undefined };
-  }
-}
-
-/** When a process started, in clock ticks after boot; undefined when there is none. The name in field 2 may hold spaces. */
-function startOf(pid: number): string | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    return undefined;
   }
 }

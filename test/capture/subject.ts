@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -17,6 +17,7 @@ import { attachVif } from '../../src/ring/vif.js';
 import { attachDisk } from '../../src/storage/disk.js';
 import { GUEST_IMAGE } from '../fixtures/guest-image.js';
 import { testing } from '../native/testing.js';
+import { temporaryFolder } from '../fixtures/temporary-folder.js';
 
 const BOOT_TIMEOUT_MS = 150_000;
 const RUN_TIMEOUT_MS = 60_000;
@@ -88,7 +89,7 @@ export class Subject implements BackEnds {
 
   /** A machine that stands before its first instruction. */
   static async create(options: SubjectOptions = {}): Promise<Subject> {
-    const folder = await mkdtemp('/tmp/kemari-capture-');
+    const folder = temporaryFolder('capture');
     const subject = new Subject(folder, configuration(folder, options));
     try {
       subject.machine = await new Qemu({ ...process.env, ...(options.qemu && { KEMARI_QEMU: options.qemu }) }).start({

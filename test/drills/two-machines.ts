@@ -13,6 +13,7 @@ import type { DomainConfig, MachineType } from '../../src/model/domain-config.js
 import { parseDomainFile } from '../../src/model/domain-file.js';
 import { addon } from '../../src/native/addon.js';
 import { GUEST_IMAGE } from '../fixtures/guest-image.js';
+import { temporaryFolder } from '../fixtures/temporary-folder.js';
 import { testing } from '../native/testing.js';
 
 const BRIDGE = 'kembr0';
@@ -50,7 +51,7 @@ export interface Side {
  * process is moved to a network of its own.
  */
 export class TwoMachines {
-  readonly folder = mkdtempSync('/tmp/kemari-takeover-');
+  readonly folder = temporaryFolder('takeover');
   readonly config: DomainConfig;
   readonly #variant: Variant;
   readonly #sides: Side[] = [];

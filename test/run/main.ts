@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { GUEST_MISSING } from '../fixtures/guest-image.js';
-import { RUN_MARK } from './leftovers.js';
+import { removeAbandonedFolders } from '../fixtures/temporary-folder.js';
+import { RUN_MARK, runMark } from './leftovers.js';
 import { runAva } from './ava.js';
-import { endLeftovers, runStage, say } from './run.js';
+import { endAbandoned, endLeftovers, runStage, say } from './run.js';
 import { Totals } from './totals.js';
 
 /** hack/test's second half: everything is built. Arguments are test files; none means all, with every other stage. */
@@ -14,7 +14,7 @@ const ROOMS_WITH_GUESTS = ['capture', 'commands/restore', 'drills', 'exhaustion'
 const GUESTS = ROOMS_WITH_GUESTS.map((room) => `dist/test/${room}/**/*.test.js`);
 const BESIDE = { niceness: 10 };
 const long = process.env['KEMARI_LONG'] !== undefined;
-const mark = randomUUID();
+const mark = runMark();
 const totals = new Totals();
 const startMs = performance.now();
 
@@ -30,6 +30,8 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   });
 }
 
+endAbandoned();
+removeAbandonedFolders();
 if (files.length > 0) {
   await runAva(totals, '', files);
 } else {

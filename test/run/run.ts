@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { findLeftovers } from './leftovers.js';
+import { findAbandoned, findLeftovers, type Leftover } from './leftovers.js';
 import type { Totals } from './totals.js';
 
 /** Lines of a failed stage that are shown. */
@@ -46,17 +46,26 @@ export async function runStage(
 /** A process that outlived the tests that started it is a failure, and is ended. */
 export function endLeftovers(totals: Totals, mark: string): void {
   const found = findLeftovers(mark);
+  kill(found, 'still running');
+  if (found.length === 0) totals.passed += 1;
+  else totals.failures.push(`no process outlives the tests: found ${found.length}`);
+  say(`  ${found.length === 0 ? 'ok  ' : 'FAIL'}  no process outlives the tests`);
+}
+
+/** What a run left that was killed itself. */
+export function endAbandoned(): void {
+  kill(findAbandoned(), 'left by a run that was killed');
+}
+
+function kill(found: readonly Leftover[], what: string): void {
   for (const { pid, command } of found) {
-    say(`        still running, ended now: ${pid} ${command}`);
+    say(`        ${what}, ended now: ${pid} ${command}`);
     try {
       process.kill(pid, 'SIGKILL');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
     }
   }
-  if (found.length === 0) totals.passed += 1;
-  else totals.failures.push(`no process outlives the tests: found ${found.length}`);
-  say(`  ${found.length === 0 ? 'ok  ' : 'FAIL'}  no process outlives the tests`);
 }
 
 export function say(text: string): void {

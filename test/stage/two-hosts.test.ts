@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'ava';
 import { execa } from 'execa';
 import { waitUntil } from '../../src/base/deadline.js';
-import type { MachineName } from '../../src/stage/names.js';
+import { namespaceName, stageNames, stagesFolder, type MachineName } from '../../src/stage/names.js';
 import { HOST_ADDRESSES } from '../../src/stage/topology.js';
 import { TwoHosts } from '../../src/stage/two-hosts.js';
 
@@ -143,6 +144,27 @@ staged(`what a killed process owned is removed by the next that builds a stage${
   await withStage('test-after', () => Promise.resolve());
   t.deepEqual(namespacesOf('test-killed'), []);
 });
+
+staged(
+  `what a killed process left half made or half removed is found by what carries a stage's name${missing}`,
+  async (t) => {
+    const names = stageNames('test-remains');
+    const left = (): boolean[] => [names.directory, names.disks].map((path) => existsSync(path));
+    const halfClaim = join(stagesFolder(), '.new-4194305-1');
+    const remains = [
+      ['mkdir', '-p', join(names.directory, 'A')],
+      ['mkdir', names.disks],
+      ['ip', 'netns', 'add', namespaceName(names, 'client')],
+      ['mkdir', halfClaim],
+    ];
+    for (const [program = '', ...args] of remains) {
+      await execa(program, args);
+      await withStage('test-after', () => Promise.resolve());
+      t.deepEqual([...left(), ...namespacesOf('test-remains')], [false, false]);
+    }
+    t.false(existsSync(halfClaim));
+  },
+);
 
 staged(
   `hack/two-hosts: up is idempotent, exec runs there and says its exit code, down removes all${missing}`,

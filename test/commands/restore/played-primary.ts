@@ -1,6 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { ExecutionContext } from 'ava';
@@ -21,6 +21,7 @@ import { identifyDisks } from '../../../src/storage/identity.js';
 import { connectStandby } from '../../../src/wire/connect.js';
 import type { Offer, PeerAddress } from '../../../src/wire/contract.js';
 import type { Subject } from '../../capture/subject.js';
+import { temporaryFolder } from '../../fixtures/temporary-folder.js';
 
 const KEMARID = join(import.meta.dirname, '../../../src/cli/kemarid.js');
 
@@ -30,7 +31,7 @@ const PATIENCE_MS = 30_000;
 
 /** A kemarid of a host of its own, as the operator starts it. */
 export class StandbyHost {
-  readonly folder = mkdtempSync('/tmp/kemari-standby-');
+  readonly folder = temporaryFolder('standby');
   readonly registry = new Registry(join(this.folder, 'b'));
   readonly keyFile = join(this.folder, 'key');
   readonly said: string[] = [];
