@@ -61,6 +61,14 @@ void note_ack(AckEvent event, uint64_t epoch) {
   if (evidence_kept()) write_numbers(event == AckEvent::kSent ? "ack-sent" : "ack-heard", epoch, 0);
 }
 
+void note_disk(bool passed, uint64_t sequence, DiskChange change, uint64_t offset, uint64_t length) {
+  if (!evidence_kept()) return;
+  std::array<char, kLineBytes> line;
+  write_line(line.data(),
+             snprintf(line.data(), line.size(), "%" PRId64 " disk-%s %" PRIu64 " %c:%" PRIu64 ":%" PRIu64 "\n",
+                      realtime_ns(), passed ? "passed" : "held", sequence, static_cast<char>(change), offset, length));
+}
+
 void note_frame(bool passed, uint64_t sequence, std::span<const iovec> pieces, size_t skipped) {
   if (!evidence_kept()) return;
   std::array<char, kLineBytes> line;

@@ -1,6 +1,7 @@
-// Evidence, for drills: a process that is told so notes each frame that its guest sends, each cut, each ack and each
-// time its gate closes or opens, before anything comes of it. Whoever looks at the network from outside can then say of
-// each frame that it saw whether it was let out in its time. src/base/README.md has the form of a line.
+// Evidence, for drills: a process that is told so notes each frame that its guest sends, each change of a disk, each
+// cut, each ack and each time its gate closes or opens, before anything comes of it. Whoever looks at the networks from
+// outside can then say of each frame and each change that it saw whether it was let out in its time. src/base/README.md
+// has the form of a line.
 #pragma once
 
 #include <sys/uio.h>
@@ -30,6 +31,13 @@ void note_gate(GateEvent event, uint64_t last);
 
 // The gate let a frame pass, or holds it. The first `skipped` bytes of `pieces` are no part of the frame.
 void note_frame(bool passed, uint64_t sequence, std::span<const iovec> pieces, size_t skipped);
+
+// What a disk's request does to storage: a letter of the note.
+enum class DiskChange : char { kWrite = 'w', kFlush = 'f', kDiscard = 'd', kZero = 'z' };
+
+// The gate let a disk's request pass, or holds it. Bytes; a flush has neither. One with several ranges is noted for
+// each.
+void note_disk(bool passed, uint64_t sequence, DiskChange change, uint64_t offset, uint64_t length);
 
 // An epoch covers every sequence up to `through`.
 void note_cut(uint64_t epoch, uint64_t through);

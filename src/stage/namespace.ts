@@ -1,4 +1,4 @@
-import { readdirSync, readlinkSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { execa } from 'execa';
 import { KemariError, messageOf } from '../base/errors.js';
 import { waitUntil } from '../base/deadline.js';
@@ -62,16 +62,16 @@ export class Namespace {
       .map(Number);
   }
 
-  /** Sends SIGKILL to all that runs inside; returns to how many. They may still be ending. */
-  killNow(): number {
-    const pids = this.pids();
+  /** Sends SIGKILL to all that runs inside, or to those programs; returns to how many. They may still be ending. */
+  killNow(programs?: readonly string[]): number {
+    const pids = this.pids().filter((pid) => programs === undefined || programs.includes(programOf(pid)));
     for (const pid of pids) sendSignal(pid, 'SIGKILL');
     return pids.length;
   }
 
-  /** Kills what runs inside, and what it starts meanwhile, until nothing is left. Errors: `KEMARI_STAGE`. */
-  async killAll(): Promise<void> {
-    if (await waitUntil(() => this.killNow() === 0, { timeoutMs: END_TIMEOUT_MS, everyMs: 5 })) return;
+  /** Kills what runs inside, or those programs, and what it starts meanwhile, until nothing is left. Errors: `KEMARI_STAGE`. */
+  async killAll(programs?: readonly string[]): Promise<void> {
+    if (await waitUntil(() => this.killNow(programs) === 0, { timeoutMs: END_TIMEOUT_MS, everyMs: 5 })) return;
     throw new KemariError('KEMARI_STAGE', `killed processes do not end: ${this.pids().join(' ')}`);
   }
 
@@ -86,6 +86,15 @@ export function sendSignal(pid: number, signal: NodeJS.Signals): void {
     process.kill(pid, signal);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+/** Its name, as ps(1) has it; empty for one that has ended. */
+function programOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return '';
   }
 }
 

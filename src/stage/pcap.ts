@@ -7,9 +7,6 @@ const RECORD_HEADER_BYTES = 16;
 const LINK_TYPE_SLL2 = 276;
 const SLL2_HEADER_BYTES = 20;
 
-/** Enough of a packet to tell it from any other: its headers, with their numbers. */
-const HEAD_BYTES = 44;
-
 const ETHER_TYPE_ARP = 0x0806;
 const ETHER_TYPE_RARP = 0x8035;
 
@@ -37,11 +34,14 @@ export interface CapturedFrame {
 /** Takes a capture of `tcpdump -y LINUX_SLL2 --time-stamp-precision=nano` apart as its bytes arrive. */
 export class PcapReader {
   readonly #onFrame: (frame: CapturedFrame) => void;
+  readonly #headBytes: number;
   #unread = Buffer.alloc(0);
   #begun = false;
 
-  constructor(onFrame: (frame: CapturedFrame) => void) {
+  /** `headBytes`: so much of each packet is told. */
+  constructor(onFrame: (frame: CapturedFrame) => void, headBytes: number) {
     this.#onFrame = onFrame;
+    this.#headBytes = headBytes;
   }
 
   /** Errors: RangeError for what is no such capture. */
@@ -61,14 +61,14 @@ export class PcapReader {
       const end = RECORD_HEADER_BYTES + this.#unread.readUInt32LE(8);
       if (this.#unread.length < end) return;
       const atMs = this.#unread.readUInt32LE(0) * MS_PER_S + this.#unread.readUInt32LE(4) / NS_PER_MS;
-      const frame = readFrame(atMs, this.#unread.subarray(RECORD_HEADER_BYTES, end));
+      const frame = readFrame(atMs, this.#unread.subarray(RECORD_HEADER_BYTES, end), this.#headBytes);
       if (frame !== undefined) this.#onFrame(frame);
       this.#unread = this.#unread.subarray(end);
     }
   }
 }
 
-function readFrame(atMs: number, bytes: Buffer): CapturedFrame | undefined {
+function readFrame(atMs: number, bytes: Buffer, headBytes: number): CapturedFrame | undefined {
   if (bytes.length < SLL2_HEADER_BYTES) return undefined;
   const etherType = bytes.readUInt16BE(0);
   const interfaceIndex = bytes.readUInt32BE(4);
@@ -76,7 +76,7 @@ function readFrame(atMs: number, bytes: Buffer): CapturedFrame | undefined {
   const packet = bytes.subarray(SLL2_HEADER_BYTES);
   const announcement = etherType === ETHER_TYPE_RARP || (etherType === ETHER_TYPE_ARP && isAboutItself(packet));
   // A copy: what was read with it is not kept for it.
-  const head = Buffer.from(packet.subarray(0, HEAD_BYTES));
+  const head = Buffer.from(packet.subarray(0, headBytes));
   return { atMs, interfaceIndex, sourceMac, etherType, head, announcement };
 }
 

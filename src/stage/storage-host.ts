@@ -10,6 +10,9 @@ import { STORAGE_ADDRESS } from './topology.js';
 /** NBD's own port: a URI needs none. */
 const NBD_PORT = 10809;
 
+/** What serves disks: whoever looks at what comes to them stays. */
+const SERVERS = ['nbd-server', 'nbdkit'];
+
 const START_TIMEOUT_MS = 10_000;
 
 /** A disk that storage exports: a raw image. */
@@ -84,7 +87,7 @@ export class StorageHost {
 
   /** Ends the server and all that serve its connections, at once: as a storage host that dies. Idempotent. */
   async stop(): Promise<void> {
-    await this.#namespace.killAll();
+    await this.#namespace.killAll(SERVERS);
   }
 
   async #nbdServer(disks: readonly ExportedDisk[]): Promise<string[]> {

@@ -16,6 +16,7 @@ function record(index: number, fault: string, waitMs: number | undefined): Drill
     operations: 1,
     transactions: 1,
     frames: 1,
+    changes: 1,
     traffic: [{ traffic: 'pings', sent: 10, lost: 2, late: 1, doubled: 0, waitMs: 2 * (waitMs ?? 0) }],
   } as const;
   return {

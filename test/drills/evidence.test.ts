@@ -124,3 +124,41 @@ test('a later ack covers earlier epochs, and acks of another protection cover no
 test('a file that holds anything else is refused', (t) => {
   t.throws(() => protectedOnA([at(30, 'released 2 0')]), { message: /no line of evidence/ });
 });
+
+/** A write of 4096 bytes at 8192 that the guest made at 30 and that an epoch covers, acknowledged at 33. */
+const WRITE = { kind: 'w', offset: 8192, length: 4096 } as const;
+const WRITTEN = [at(30, 'disk-held 3 w:8192:4096'), at(31, 'cut 6 3'), at(33, 'ack-heard 6 0')];
+const SENT = [at(23, 'ack-sent 5 0'), at(32, 'ack-sent 6 0')];
+
+test('a write that reached storage after its ack is in order, and one that came before it is found', (t) => {
+  const judge = (atMs: number) => protectedOnA(WRITTEN, SENT).judgeChanges([{ ...WRITE, host: 'A', atMs }]);
+  t.deepEqual(judge(33.5), { acknowledged: 1, free: 0, violations: [] });
+  const { violations } = judge(32.5);
+  t.is(violations.length, 1);
+  t.regex(
+    violations[0]!,
+    /^a request of storage \(w:8192:4096\) from host A at 32\.500: number 3 left before the ack of its epoch, 6,/,
+  );
+});
+
+test('a write that no gate saw, at another place, of another length or kind, or twice, is found', (t) => {
+  const others = [{ offset: 4096 }, { length: 512 }, { kind: 'z' }, { host: 'B' }] as const;
+  for (const other of others) {
+    const { violations } = protectedOnA(WRITTEN, SENT).judgeChanges([{ ...WRITE, host: 'A', atMs: 40, ...other }]);
+    t.regex(violations.join(), /no gate of this host saw it/);
+  }
+  const change = { ...WRITE, host: 'A', atMs: 40 } as const;
+  t.is(protectedOnA(WRITTEN, SENT).judgeChanges([change, change]).violations.length, 1);
+});
+
+test('a flush and a discard are held to the same, and a long write may come in pieces', (t) => {
+  const MIB = 1 << 20;
+  const lines = [at(30, 'disk-held 3 f:0:0'), at(30, 'disk-held 4 d:4096:8192'), at(30, `disk-held 5 w:0:${MIB}`)];
+  const evidence = protectedOnA([...lines, at(31, 'cut 6 5'), at(33, 'ack-heard 6 0')], SENT);
+  const pieces = [0, 1, 2, 3].map((piece) => ({ kind: 'w', offset: (piece * MIB) / 4, length: MIB / 4 }) as const);
+  const changes = [{ kind: 'f', offset: 0, length: 0 } as const, { kind: 'd', offset: 4096, length: 8192 } as const];
+  const judge = (atMs: number) =>
+    evidence.judgeChanges([...changes, ...pieces].map((change) => ({ ...change, host: 'A', atMs })));
+  t.is(judge(32).violations.length, 6);
+  t.deepEqual(judge(34), { acknowledged: 6, free: 0, violations: [] });
+});

@@ -50,14 +50,14 @@ test('a capture is read whole, however its bytes arrive', (t) => {
   ];
   for (const step of [1, 7, bytes.length]) {
     const frames: CapturedFrame[] = [];
-    const reader = new PcapReader((frame) => frames.push(frame));
+    const reader = new PcapReader((frame) => frames.push(frame), 44);
     for (let at = 0; at < bytes.length; at += step) reader.push(bytes.subarray(at, at + step));
     t.deepEqual(frames, expected, `${step} bytes at a time`);
   }
 });
 
 test('another kind of capture is refused', (t) => {
-  const reader = (): PcapReader => new PcapReader(() => undefined);
+  const reader = (): PcapReader => new PcapReader(() => undefined, 44);
   t.throws(
     () => {
       reader().push(fileHeader(0xa1b2c3d4));

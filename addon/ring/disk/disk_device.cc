@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "error.h"
+#include "evidence/evidence.h"
 #include "ring/disk/io_vector.h"
 
 namespace kemari {
@@ -219,7 +220,27 @@ void DiskDevice::begin_outbound(DiskRequest& request, OutboundKind kind) {
   const uint8_t refusal = check_outbound(request, kind);
   if (refusal != VIRTIO_BLK_S_OK) return respond(request, refusal, 0);
   request.kind = kind;
-  if (lane().admit(request)) start(request);
+  const bool passes = lane().admit(request);
+  if (evidence_kept()) note(request, passes);
+  if (passes) start(request);
+}
+
+void DiskDevice::note(const DiskRequest& request, bool passes) const {
+  switch (request.kind) {
+    case OutboundKind::kDiskWrite:
+      return note_disk(passes, request.sequence, DiskChange::kWrite, request.sector * kSectorBytes,
+                       request.data_out_bytes);
+    case OutboundKind::kDiskFlush:
+      return note_disk(passes, request.sequence, DiskChange::kFlush, 0, 0);
+    default:
+      break;
+  }
+  const bool discards = request.kind == OutboundKind::kDiskDiscard;
+  for (uint32_t i = 0; i < request.range_count; i++) {
+    const virtio_blk_discard_write_zeroes& range = request.ranges[i];
+    note_disk(passes, request.sequence, discards ? DiskChange::kDiscard : DiskChange::kZero,
+              range.sector * kSectorBytes, uint64_t{range.num_sectors} * kSectorBytes);
+  }
 }
 
 // VIRTIO_BLK_S_OK, or why the request goes nowhere.

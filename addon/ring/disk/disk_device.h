@@ -103,6 +103,7 @@ class DiskDevice final : public RingDevice, private BlockClient {
   void begin(DiskRequest& request);
   void dispatch(DiskRequest& request);
   void begin_outbound(DiskRequest& request, OutboundKind kind);
+  void note(const DiskRequest& request, bool passes) const;  // as evidence
   uint8_t check_outbound(DiskRequest& request, OutboundKind kind);
   void answer_id(DiskRequest& request);
   void start(DiskRequest& request);

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { otherHost, type HostName } from '../../../src/stage/names.js';
 import { GUEST_MAC } from '../../../src/stage/staged-guest.js';
+import type { StorageWitness } from '../../../src/stage/storage-witness.js';
 import { nowMs } from '../../../src/stage/wall-clock.js';
 import { until, type Scene } from '../../fixtures/two-hosts.js';
 import { Clients, type ClientFigures, type Writes } from './clients.js';
-import type { EvidenceReader, Verdict } from './evidence.js';
+import type { EvidenceReader } from './evidence.js';
 import { mend, protectAnew, type Fault } from './faults.js';
 import { Seeded } from './seeded.js';
 
@@ -12,8 +13,10 @@ import { Seeded } from './seeded.js';
 export interface Chain extends Omit<Scene, 'conversation'> {
   host: HostName;
   readonly evidence: EvidenceReader;
-  /** How many of the guest's frames were judged. */
+  readonly storageWitness: StorageWitness;
+  /** How many of the guest's frames, and of its requests of storage, were judged. */
   judged: number;
+  judgedChanges: number;
   readonly writes: Writes;
 }
 
@@ -36,8 +39,9 @@ export const POLICIES: Readonly<Record<Policy, readonly string[]>> = {
 export interface DrillFigures extends ClientFigures {
   readonly from: HostName;
   readonly to: HostName;
-  /** Frames that were seen to leave after the ack of their epoch. */
+  /** Frames, and writes and flushes, that were seen to leave after the ack of their epoch. */
   readonly frames: number;
+  readonly changes: number;
 }
 
 const STRIKE_WITHIN_MS = 1_500;
@@ -75,12 +79,13 @@ export async function drill(chain: Chain, planned: Planned): Promise<DrillFigure
     const turns = turnsSince(chain, startMs);
     const expected = chain.host === from ? from : `${from} ${chain.host}`;
     if (turns !== expected) broken.push(`hosts spoke for the guest in the turns ${turns}, expected ${expected}`);
-    const { acknowledged, violations } = judgeFrames(chain);
+    const { frames, changes, violations } = judgeWhatLeft(chain);
     broken.push(...violations);
-    if (acknowledged === 0) broken.push('no frame was seen to leave after its ack: the evidence proves nothing');
+    if (frames === 0) broken.push('no frame was seen to leave after its ack: the evidence proves nothing');
+    if (changes === 0) broken.push('no write was seen to leave after its ack: the evidence proves nothing');
     if (broken.length > 0) throw new Error(broken.join('\n'));
     await mend(chain, chain.host);
-    return { from, to: chain.host, ...figures, frames: acknowledged };
+    return { from, to: chain.host, ...figures, frames, changes };
   } finally {
     await clients?.kill();
     await conversation.kill();
@@ -106,11 +111,19 @@ function turnsSince({ witness }: Chain, sinceMs: number): string {
   return hosts.filter((host, place) => host !== hosts[place - 1]).join(' ');
 }
 
-/** Whether every frame of the guest that was seen since the last time left in its time. */
-export function judgeFrames(chain: Chain): Verdict {
-  const seen = chain.witness.framesOf(GUEST_MAC);
-  chain.evidence.catchUp();
-  const verdict = chain.evidence.evidence.judge(seen.slice(chain.judged));
+/** Whether everything that was seen to leave the guest since the last time left in its time, and how much waited for an ack. */
+export function judgeWhatLeft(chain: Chain): { frames: number; changes: number; violations: readonly string[] } {
+  const { witness, storageWitness, evidence } = chain;
+  const seen = witness.framesOf(GUEST_MAC);
+  const changed = [...storageWitness.changes];
+  // What was seen has been noted by now.
+  evidence.catchUp();
+  const frames = evidence.evidence.judge(seen.slice(chain.judged));
+  const changes = evidence.evidence.judgeChanges(changed.slice(chain.judgedChanges));
   chain.judged = seen.length;
-  return verdict;
+  chain.judgedChanges = changed.length;
+  return {
+    ...{ frames: frames.acknowledged, changes: changes.acknowledged },
+    violations: [...frames.violations, ...changes.violations],
+  };
 }

@@ -1,8 +1,11 @@
 import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { HOST_NAMES, otherHost, type HostName } from '../../../src/stage/names.js';
+import type { WitnessedChange } from '../../../src/stage/storage-witness.js';
 import type { WitnessedFrame } from '../../../src/stage/witness.js';
 import { frameKey, keyOfNoted } from './frame-key.js';
+
+const PIECE_BYTES = 256 * 1024;
 
 /** From one closing of a gate to the opening after it: a protection. */
 interface Watch {
@@ -23,6 +26,15 @@ interface Cut {
   heard: { readonly epoch: number; readonly atMs: number } | undefined;
 }
 
+/** What a witness saw. */
+interface Seen {
+  readonly host: HostName;
+  readonly atMs: number;
+  readonly key: string;
+  /** For people. */
+  readonly what: string;
+}
+
 interface Note {
   readonly sequence: number;
   readonly atMs: number;
@@ -33,19 +45,19 @@ interface Note {
   seen: boolean;
 }
 
-/** What was found out about the frames that were seen. */
+/** What was found out about what was seen. */
 export interface Verdict {
-  /** Frames that were held, and left after their ack. */
+  /** Held, and left after its ack. */
   readonly acknowledged: number;
-  /** Frames that left while nothing was promised: unprotected, or after that had ended. */
+  /** Left while nothing was promised: unprotected, or after that had ended. */
   readonly free: number;
   readonly violations: readonly string[];
 }
 
 /**
- * Holds the frames that a witness saw on the network against what the processes noted (src/base/README.md, Evidence). It knows
- * nothing of how they decide: a frame of a protected guest that was seen before its primary had heard the ack of an epoch that
- * covers it, or whose ack no standby sent, is a violation, and so is one that no gate ever saw.
+ * Holds what witnesses saw, frames on the network and changes of disks in front of storage, against what the processes noted
+ * (src/base/README.md, Evidence). It knows nothing of how they decide: what left a protected guest before its primary had heard
+ * the ack of an epoch that covers it, or whose ack no standby sent, is a violation, and so is what no gate ever saw.
  */
 export class Evidence {
   readonly #notes = { A: new Map<string, Note[]>(), B: new Map<string, Note[]>() };
@@ -60,19 +72,35 @@ export class Evidence {
 
   /** Judges frames, each once, in the order in which they were seen. */
   judge(frames: readonly WitnessedFrame[]): Verdict {
+    return this.#judge(
+      frames.map(({ host, atMs, etherType, head }) => {
+        return { host, atMs, key: frameKey(etherType, head), what: 'a frame' };
+      }),
+    );
+  }
+
+  /** The same of what reached storage. */
+  judgeChanges(changes: readonly WitnessedChange[]): Verdict {
+    return this.#judge(
+      changes.map(({ host, atMs, kind, offset, length }) => {
+        const key = changeKey(kind, offset, length);
+        return { host, atMs, key, what: `a request of storage (${key})` };
+      }),
+    );
+  }
+
+  #judge(seen: readonly Seen[]): Verdict {
     const violations: string[] = [];
     let acknowledged = 0;
     let free = 0;
-    for (const frame of frames) {
-      const notes = (this.#notes[frame.host].get(frameKey(frame.etherType, frame.head)) ?? []).filter(
-        (note) => !note.seen,
-      );
-      const reasons = notes.map((note) => this.#mayBeSeen(frame, note));
+    for (const one of seen) {
+      const notes = (this.#notes[one.host].get(one.key) ?? []).filter((note) => !note.seen);
+      const reasons = notes.map((note) => this.#mayBeSeen(one, note));
       const index = reasons.findIndex((reason) => reason === 'acknowledged' || reason === 'free');
       const note = notes[index];
       if (note === undefined) {
         const why = reasons[0] ?? 'no gate of this host saw it';
-        violations.push(`a frame from host ${frame.host} at ${frame.atMs.toFixed(3)}: ${why}`);
+        violations.push(`${one.what} from host ${one.host} at ${one.atMs.toFixed(3)}: ${why}`);
         continue;
       }
       note.seen = true;
@@ -83,7 +111,7 @@ export class Evidence {
   }
 
   /** `acknowledged`, `free`, or why it may not. */
-  #mayBeSeen({ host, atMs }: WitnessedFrame, note: Note): string {
+  #mayBeSeen({ host, atMs }: Seen, note: Note): string {
     const { watch, sequence } = note;
     if (note.atMs > atMs) return 'it was seen before the guest sent it';
     if (note.passed) {
@@ -104,6 +132,12 @@ export class Evidence {
     return 'acknowledged';
   }
 
+  #note(host: HostName, key: string, note: Note): void {
+    const notes = this.#notes[host].get(key) ?? [];
+    notes.push(note);
+    this.#notes[host].set(key, notes);
+  }
+
   #line(host: HostName, process: string, line: string): void {
     const [time = '', what, number = '', more = ''] = line.split(' ');
     const at = { atMs: Number(time.slice(0, -3)) / 1000, number: Number(number) };
@@ -119,14 +153,21 @@ export class Evidence {
         this.#watches.set(process, newWatch());
         return;
       case 'held':
-      case 'passed': {
-        const key = keyOfNoted(more);
-        const notes = this.#notes[host].get(key) ?? [];
-        const common = { sequence: at.number, atMs: at.atMs, watch, early: !watch.closed, seen: false };
-        notes.push({ ...common, passed: what === 'passed' });
-        this.#notes[host].set(key, notes);
+      case 'passed':
+        this.#note(host, keyOfNoted(more), {
+          ...{ sequence: at.number, atMs: at.atMs, passed: what === 'passed' },
+          ...{ watch, early: !watch.closed, seen: false },
+        });
         return;
-      }
+      case 'disk-held':
+      case 'disk-passed':
+        for (const key of changeKeys(more)) {
+          this.#note(host, key, {
+            ...{ sequence: at.number, atMs: at.atMs, passed: what === 'disk-passed' },
+            ...{ watch, early: !watch.closed, seen: false },
+          });
+        }
+        return;
       case 'cut':
         watch.cuts.push({ epoch: at.number, through: Number(more), atMs: at.atMs, heard: undefined });
         return;
@@ -146,6 +187,24 @@ export class Evidence {
         throw new Error(`no line of evidence: "${line}"`);
     }
   }
+}
+
+/** What a disk's requests are told from each other by. */
+function changeKey(kind: string, offset: number, length: number): string {
+  return `${kind}:${offset}:${length}`;
+}
+
+/** Of a change as evidence has it; a long write may also be seen in pieces (addon/ring/disk/bounce_pool.h). */
+function changeKeys(noted: string): string[] {
+  const [kind = '', offset, length] = noted.split(':');
+  const [from, bytes] = [Number(offset), Number(length)];
+  const whole = changeKey(kind, from, bytes);
+  if (kind !== 'w' || bytes <= PIECE_BYTES) return [whole];
+  const pieces = Array.from({ length: Math.ceil(bytes / PIECE_BYTES) }, (_, index) => {
+    const done = index * PIECE_BYTES;
+    return changeKey(kind, from + done, Math.min(PIECE_BYTES, bytes - done));
+  });
+  return [whole, ...pieces];
 }
 
 function newWatch(): Watch {

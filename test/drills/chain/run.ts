@@ -5,10 +5,11 @@ import { KemariError, messageOf } from '../../../src/base/errors.js';
 import { checkFileSystem } from '../../../src/stage/disk-check.js';
 import { HOST_NAMES } from '../../../src/stage/names.js';
 import { StagedGuest } from '../../../src/stage/staged-guest.js';
+import { StorageWitness } from '../../../src/stage/storage-witness.js';
 import { TwoHosts } from '../../../src/stage/two-hosts.js';
 import { Witness } from '../../../src/stage/witness.js';
 import { GUEST_IMAGE } from '../../fixtures/guest-image.js';
-import { drill, judgeFrames, type Chain, type DrillFigures, type Planned } from './drill.js';
+import { drill, judgeWhatLeft, type Chain, type DrillFigures, type Planned } from './drill.js';
 import { EvidenceReader } from './evidence.js';
 import type { DrillRecord } from './record.js';
 import { Transactions } from './transactions.js';
@@ -77,11 +78,17 @@ async function withStage(options: RunOptions, body: (stage: TwoHosts) => Promise
 
 async function boot(stage: TwoHosts): Promise<Chain> {
   const witness = await Witness.start(stage.machines.switch);
+  const storageWitness = await StorageWitness.start(stage.machines.storage);
   const guest = await StagedGuest.boot(stage, { image: GUEST_IMAGE, memoryMib: 256, services: SERVICES });
   for (const host of HOST_NAMES) await guest.startDaemon(host);
   await Transactions.prepare(guest);
   const evidence = new EvidenceReader((host) => stage.evidenceFolder(host));
-  return { stage, guest, witness, evidence, judged: 0, host: 'A', writes: { written: [], acknowledged: [] } };
+  const judged = { judged: 0, judgedChanges: 0 };
+  return {
+    ...{ stage, guest, witness, storageWitness, evidence, ...judged },
+    host: 'A',
+    writes: { written: [], acknowledged: [] },
+  };
 }
 
 /** Whether the drill was survived. */
@@ -126,11 +133,13 @@ function keepLogs({ guest }: Chain, { seed, index }: Planned, failure: string, f
 }
 
 async function checkEnd(chain: Chain): Promise<void> {
-  const { guest, witness, host, stage } = chain;
+  const { guest, witness, storageWitness, host, stage } = chain;
   await guest.shutdown(host);
   const unseen = await witness.stop();
   if (unseen !== 0) throw new Error(`the witness did not see ${unseen} frames: the drills prove less than they say`);
-  const { violations } = judgeFrames(chain);
+  const lessProven = await storageWitness.stop();
+  if (lessProven !== undefined) throw new Error(lessProven);
+  const { violations } = judgeWhatLeft(chain);
   if (violations.length > 0) throw new Error(violations.join('\n'));
   await stage.storage.stop();
   const { clean, said } = await checkFileSystem(guest.disks[0]!.image);
