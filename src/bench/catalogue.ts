@@ -32,6 +32,7 @@ export const PROTECTIONS: Readonly<Record<string, string>> = {
   'remus-50': 'remus 50 ms',
   'remus-100': 'remus 100 ms',
   'remus-200': 'remus 200 ms',
+  colo: "QEMU's COLO, every 1000 ms",
   'stop-and-copy': "QEMU's migration, 100 ms between",
 };
 

@@ -4,6 +4,8 @@ import type { GuestShell } from '../stage/guest-shell.js';
 import { EXTRA_MS, type Workload } from './workload.js';
 
 const MS_PER_S = 1000;
+/** There are to be some epochs of each protection. */
+const LEAST_S = 5;
 
 /**
  * A guest that has nothing to do: how much of the time outside goes by inside, since pauses stop its clock. What its epochs
@@ -15,7 +17,7 @@ export const IDLE: Workload = {
   unit: '% of the time outside',
   async run({ shell, seconds }) {
     const before = await uptimeOf(shell);
-    await delay(seconds * MS_PER_S);
+    await delay(Math.max(seconds, LEAST_S) * MS_PER_S);
     const after = await uptimeOf(shell);
     return (100 * (after.insideS - before.insideS)) / ((after.atMs - before.atMs) / MS_PER_S);
   },

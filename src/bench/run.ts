@@ -8,15 +8,18 @@ import { TwoHosts } from '../stage/two-hosts.js';
 import { KEMARI_PROTECTIONS, LINKS, WORKLOADS } from './catalogue.js';
 import { ClientRoot } from './client-root.js';
 import { KemariGuest } from './kemari-guest.js';
+import { COLO_DISKS, ColoGuest } from './colo-guest.js';
 import type { Ledger } from './ledger.js';
 import { PLAIN_DISK, PlainGuest } from './plain-guest.js';
-import { countCells, planTurns, type Matrix, type Turn } from './plan.js';
+import { countCells, planTurns, type Cell, type Matrix, type Turn } from './plan.js';
 import { Progress } from './progress.js';
 import type { Subject } from './subject.js';
 import { Undo } from './undo.js';
 
 /** The one that all protections can do: COLO fails with others. */
 const MACHINE = 'pc';
+/** A guest that is copied most of the time answers late. */
+const ANSWER_TIMEOUT_MS = 60_000;
 const SERVICES = 'http,redis,netperf';
 
 export interface RunOptions {
@@ -91,7 +94,8 @@ class BenchRun {
     const stage = this.#stage;
     this.#progress.say('the client unpacks its programs');
     this.#client = await ClientRoot.unpack(stage, DEMO_IMAGE.rootDisk);
-    const otherDisks = [await stage.storage.copyImage(PLAIN_DISK, DEMO_IMAGE.rootDisk)];
+    const disks = [PLAIN_DISK, ...Object.values(COLO_DISKS)];
+    const otherDisks = await Promise.all(disks.map((disk) => stage.storage.copyImage(disk, DEMO_IMAGE.rootDisk)));
     this.#progress.say('the guests boot');
     const guest = await StagedGuest.boot(stage, {
       image: DEMO_IMAGE,
@@ -106,19 +110,34 @@ class BenchRun {
     if (turns.every(({ protection }) => isOurs(protection))) return () => kemari;
     const world = { stage, like, qemu: await findQemu(process.env), services: SERVICES };
     const plain = await PlainGuest.boot(world, this.#undo);
-    return (protection) => (isOurs(protection) ? kemari : plain);
+    const colo = new ColoGuest(world, this.#undo);
+    return (protection) => (isOurs(protection) ? kemari : protection === 'colo' ? colo : plain);
   }
 
   #client: ClientRoot | undefined;
 
   async #turn(turn: Turn, subject: Subject): Promise<void> {
-    await subject.enter(turn.protection);
+    try {
+      await subject.enter(turn.protection);
+      await subject.shell.waitUntilUp(ANSWER_TIMEOUT_MS);
+    } catch (error) {
+      for (const workload of turn.workloads) this.#fail({ ...turn, workload }, 0, error);
+      await subject.leave();
+      return;
+    }
     for (const name of turn.workloads) {
       if (this.#options.signal.aborted) break;
       this.#progress.step(`${turn.link}, ${turn.protection}, ${name}, repeat ${turn.repeat + 1}`);
       await this.#measure(turn, name, subject);
     }
     await subject.leave();
+  }
+
+  #fail({ link, protection, workload, repeat }: Cell, seconds: number, error: unknown): void {
+    if (this.#options.signal.aborted) return;
+    const failure = messageOf(error);
+    this.#progress.say(`failed: ${failure}`);
+    this.#ledger.add({ type: 'sample', link, protection, workload, repeat, value: undefined, seconds, failure });
   }
 
   async #measure({ link, protection, repeat }: Turn, name: string, subject: Subject): Promise<void> {
@@ -139,9 +158,7 @@ class BenchRun {
       const epochs = await subject.epochs();
       this.#ledger.add({ ...cell, value, seconds, ...(epochs === undefined ? {} : { epochs }) });
     } catch (error) {
-      if (this.#options.signal.aborted) return;
-      this.#progress.say(`failed: ${messageOf(error)}`);
-      this.#ledger.add({ ...cell, value: undefined, seconds: tookS(), failure: messageOf(error) });
+      this.#fail(cell, tookS(), error);
     }
   }
 }

@@ -23,7 +23,7 @@ export interface BenchOptions {
 
 /** What fits into ten minutes: one of each kind. */
 const QUICK = {
-  protections: ['none', 'proxy', 'kemari', 'remus-100', 'stop-and-copy'],
+  protections: ['none', 'proxy', 'kemari', 'remus-100', 'colo', 'stop-and-copy'],
   workloads: [
     'idle',
     'tcp-out',

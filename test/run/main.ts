@@ -10,7 +10,7 @@ import { Totals } from './totals.js';
 const files = process.argv.slice(2);
 /** The same ones every time: whoever looks for what another seed finds has `npm run drill`. */
 const DRILLS = ['--count', '20', '--seed', '2'] as const;
-const ROOMS_WITH_GUESTS = ['capture', 'commands/restore', 'drills', 'exhaustion', 'faults', 'xen'];
+const ROOMS_WITH_GUESTS = ['bench', 'capture', 'commands/restore', 'drills', 'exhaustion', 'faults', 'xen'];
 const GUESTS = ROOMS_WITH_GUESTS.map((room) => `dist/test/${room}/**/*.test.js`);
 const BESIDE = { niceness: 10 };
 const long = process.env['KEMARI_LONG'] !== undefined;
