@@ -20,6 +20,8 @@ class Played {
   /** Takeovers that were begun, machines that were asked for. */
   readonly loads: Later[] = [];
   readonly machines: Later[] = [];
+  /** The last epoch is there once this is fulfilled. */
+  readonly taken = new Later();
   readonly standby: Standby;
 
   constructor() {
@@ -46,7 +48,7 @@ class Played {
       ack: () => undefined,
       send: () => undefined,
       stopGranting: () => Promise.resolve(),
-      take: () => Promise.resolve({ epoch: 1n } as TakenCheckpoint),
+      take: () => this.taken.promise.then(() => ({ epoch: 1n }) as TakenCheckpoint),
     };
     this.standby.attach(link as LinkReceiver);
     this.standby.onLink({
@@ -68,22 +70,26 @@ async function settled(): Promise<void> {
   for (let turn = 0; turn < 5; turn++) await setImmediate();
 }
 
-test('a takeover whose machine dies while another one is awaited is not carried out beside the next', async (t) => {
-  const { standby, loads, machines } = new Played();
+test('a takeover whose machine has died is not carried out beside the next', async (t) => {
+  const { standby, loads, machines, taken } = new Played();
+  await settled();
+  t.is(standby.phase, 'taking-over');
   standby.machineFailed('killed');
   standby.sighup();
   await settled();
   t.is(standby.phase, 'taking-over');
-  t.is(machines.length, 1);
+  taken.resolve();
   machines[0]!.resolve();
   await settled();
   t.is(loads.length, 1);
+  t.is(machines.length, 1);
   loads[0]!.resolve();
   t.is(await standby.outcome, 'running');
 });
 
 test("a takeover that was given up ends before the next begins, and its failure is not the next one's", async (t) => {
-  const { standby, loads, machines } = new Played();
+  const { standby, loads, machines, taken } = new Played();
+  taken.resolve();
   await settled();
   t.is(loads.length, 1, 'the first one loads');
   standby.machineFailed('killed');
