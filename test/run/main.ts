@@ -6,7 +6,10 @@ import { runAva } from './ava.js';
 import { endAbandoned, endLeftovers, runStage, say } from './run.js';
 import { Totals } from './totals.js';
 
-/** hack/test's second half: everything is built. Arguments are test files; none means all, with every other stage. */
+/**
+ * hack/test's second half: everything is built. Arguments are test files; none means all, with every other stage. `--tsan`
+ * stands alone.
+ */
 const files = process.argv.slice(2);
 /** The same ones every time: whoever looks for what another seed finds has `npm run drill`. */
 const DRILLS = ['--count', '20', '--seed', '2'] as const;
@@ -32,7 +35,10 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 
 endAbandoned();
 removeAbandonedFolders();
-if (files.length > 0) {
+if (files[0] === '--tsan') {
+  say('rings and link under ThreadSanitizer');
+  await runSanitized('thread', 'tsan: ', ['dist/test/ring/**/*.test.js', 'dist/test/link/**/*.test.js']);
+} else if (files.length > 0) {
   await runAva(totals, '', files);
 } else {
   say('tests with guests, one guest at a time; beside them lint and every other test');
@@ -60,7 +66,7 @@ async function runBeside(): Promise<void> {
   await runAva(totals, '', others, { ...BESIDE, secondTry: true });
   if (!long) return;
   await runSimulator();
-  await runSanitized();
+  await runSanitized('address', 'sanitized: ', ['dist/test/ring/**/*.test.js']);
   await runFuzzers();
 }
 
@@ -80,17 +86,17 @@ async function runSimulator(): Promise<void> {
   say(`        ${simulated.at(-1) ?? ''}`);
 }
 
-/** The ring under AddressSanitizer and UndefinedBehaviorSanitizer. */
-async function runSanitized(): Promise<void> {
-  const printed = await runStage(totals, 'build with sanitizers', ['hack/sanitized-tree'], BESIDE);
-  const env = Object.fromEntries(
+/** Builds the addon with this kind of sanitizer (hack/sanitized-tree) and runs these tests on it. */
+async function runSanitized(kind: 'address' | 'thread', prefix: string, files: readonly string[]): Promise<void> {
+  const printed = await runStage(totals, `build with sanitizers (${kind})`, ['hack/sanitized-tree', kind], BESIDE);
+  const { TREE, ...env } = Object.fromEntries(
     printed.flatMap((line) => {
       const found = /^([A-Z_]+)=(.*)$/.exec(line);
       return found === null ? [] : [[found[1] ?? '', found[2] ?? '']];
     }),
   );
-  if (env['LD_PRELOAD'] === undefined) return;
-  await runAva(totals, 'sanitized: ', ['dist/test/ring/**/*.test.js'], { ...BESIDE, cwd: '.cache/sanitized', env });
+  if (TREE === undefined) return;
+  await runAva(totals, prefix, files, { ...BESIDE, cwd: TREE, env });
 }
 
 /** 60 s each. */
