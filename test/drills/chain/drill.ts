@@ -17,6 +17,8 @@ export interface Chain extends Omit<Scene, 'conversation'> {
   /** How many of the guest's frames, and of its requests of storage, were judged. */
   judged: number;
   judgedChanges: number;
+  /** Requests of storage that were seen to leave after their ack. */
+  changes: number;
   readonly writes: Writes;
 }
 
@@ -82,7 +84,7 @@ export async function drill(chain: Chain, planned: Planned): Promise<DrillFigure
     const { frames, changes, violations } = judgeWhatLeft(chain);
     broken.push(...violations);
     if (frames === 0) broken.push('no frame was seen to leave after its ack: the evidence proves nothing');
-    if (changes === 0) broken.push('no write was seen to leave after its ack: the evidence proves nothing');
+    chain.changes += changes;
     if (broken.length > 0) throw new Error(broken.join('\n'));
     await mend(chain, chain.host);
     return { from, to: chain.host, ...figures, frames, changes };

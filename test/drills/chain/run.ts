@@ -83,7 +83,7 @@ async function boot(stage: TwoHosts): Promise<Chain> {
   for (const host of HOST_NAMES) await guest.startDaemon(host);
   await Transactions.prepare(guest);
   const evidence = new EvidenceReader((host) => stage.evidenceFolder(host));
-  const judged = { judged: 0, judgedChanges: 0 };
+  const judged = { judged: 0, judgedChanges: 0, changes: 0 };
   return {
     ...{ stage, guest, witness, storageWitness, evidence, ...judged },
     host: 'A',
@@ -141,6 +141,7 @@ async function checkEnd(chain: Chain): Promise<void> {
   if (lessProven !== undefined) throw new Error(lessProven);
   const { violations } = judgeWhatLeft(chain);
   if (violations.length > 0) throw new Error(violations.join('\n'));
+  if (chain.changes === 0) throw new Error('no write was seen to leave after its ack: the evidence proves nothing');
   await stage.storage.stop();
   const { clean, said } = await checkFileSystem(guest.disks[0]!.image);
   if (!clean) throw new Error(`the guest's file system is not clean:\n${said}`);
