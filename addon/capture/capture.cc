@@ -1,151 +1,28 @@
 #include "capture/capture.h"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
-#include <mutex>
+#include <chrono>
 #include <thread>
 #include <utility>
 
-#include "capture/clock.h"
 #include "error.h"
-#include "evidence/evidence.h"
-#include "fault/fault.h"
 
 namespace kemari {
 
-namespace {
-
-constexpr int64_t kQemuTimeoutNs = 10'000'000'000;
-constexpr uint64_t kRoundPages = (4 << 20) / kPageBytes;  // what travels at once while the guest runs
-constexpr int64_t kRoomPollNs = 1'000'000;
-// QEMU's migration/savevm.h: what a state begins and ends with.
-constexpr std::array<uint8_t, 4> kStateMagic{'Q', 'E', 'V', 'M'};
-constexpr uint8_t kStateEnd = 0;
-
-}  // namespace
-
-Capture::Capture(Domain domain)
-    : domain_(std::move(domain)), ram_(RamFile::map(domain_.ram_file.get())), monitor_(std::move(domain_.monitor)) {}
-
-Capture::~Capture() {
-  detach();
-}
-
-void Capture::require(bool condition, const char* what) const {
-  if (!condition) fail("KEMARI_CAPTURE_STATE", what);
-  if (broken_) throw *broken_;
-}
-
-void Capture::attach() {
-  require(!tracker_, "the capture is attached already");
-  if (!negotiated_) monitor_.negotiate();
-  negotiated_ = true;
-  for (const auto& device : domain_.devices) device->set_suspend_on_stop(true);
-  try {
-    state_file_ = std::make_unique<StateFile>(domain_.process);
-    state_path_ = monitor_.add_descriptor(state_file_->fd());
-    state_file_->close_ours();
-    tracker_ = std::make_unique<PageTracker>(domain_.process, domain_.ram_file.get());
-    load_.emplace(domain_.process, domain_.vcpu_threads);
-    prime();
-  } catch (...) {
-    detach();
-    throw;
-  }
-}
-
-void Capture::detach() noexcept {
-  if (held_) state_file_->release();
-  held_ = false;
-  try {
-    if (state_file_ && !broken_) {
-      if (!command_.answered) wait_for_answer();
-      monitor_.cancel();
-      if (!state_path_.empty()) monitor_.remove_descriptor(state_path_);
-    }
-  } catch (const Error&) {
-    // QEMU is gone, or does not answer: nothing more can be taken back from it.
-  }
-  command_ = {.answered = true};
-  tracker_.reset();
-  load_.reset();
-  state_file_.reset();
-  state_path_.clear();
-  counting_ = false;
-  owed_.clear();
-  for (const auto& device : domain_.devices) device->set_suspend_on_stop(false);
-  aborted_.store(false);
-}
-
-// For a guest that is stopped already it neither stops nor starts anything; without `live` it would let go of images.
-void Capture::prime() {
-  monitor_.prime("xen-save-devices-state", R"({"filename":")" + state_path_ + R"(","live":false})");
-  command_ = {.answered = true};
-}
-
-void Capture::take_messages() {
-  while (const auto message = monitor_.next()) handle(*message);
-}
-
-// --- pages ----------------------------------------------------------------------------------------------------------
-
-// Adds to owed_ what QEMU wrote since the last time.
-void Capture::collect_theirs() {
-  tracker_->collect(found_);
-  if (owed_.empty()) {
-    std::swap(owed_, found_);
-  } else {
-    add_pages(owed_, found_);
-  }
-}
-
-// Adds to owed_ what kemari wrote. After collect_theirs(): the first time, what is owed is all that is no hole.
-void Capture::collect_ours() {
-  PageRanges ours;
-  {
-    // A mark is only sure to be seen, data included, when no ring thread is between landing data and marking it.
-    std::vector<std::unique_lock<std::mutex>> parked;
-    for (const auto& device : domain_.devices) parked.push_back(device->park());
-    ours = ram_->dirty().take();
-  }
-  if (std::exchange(counting_, true)) return add_pages(owed_, ours);
-  owed_.clear();
-  append_data(owed_, domain_.ram_file.get(), 0, ram_->size_bytes() / kPageBytes);
-}
-
-uint64_t Capture::count_dirty() {
-  require(tracker_ != nullptr, "the capture is not attached");
-  if (counting_) return tracker_->count() + ram_->dirty().count() + page_count(owed_);
-  PageRanges all;
-  append_data(all, domain_.ram_file.get(), 0, ram_->size_bytes() / kPageBytes);
-  return page_count(all);
-}
-
-void Capture::copy(Checkpoint& checkpoint) {
-  uint8_t* to = checkpoint.pages.append(page_count(checkpoint.ranges));
-  const PageRange* const middle = checkpoint.ranges.data() + checkpoint.ranges.size() / 2;
-  for (const PageRange& range : checkpoint.ranges) {
-    if (&range == middle && checkpoint.epoch > 0) fault_point("capture.half-copied");
-    const uint64_t bytes = range.count * kPageBytes;
-    std::memcpy(to, ram_->data() + range.first * kPageBytes, bytes);
-    to += bytes;
-  }
-}
+static constexpr uint64_t kRoundPages = (4 << 20) / kPageBytes;  // what travels at once while the guest runs
+static constexpr int64_t kRoomPollNs = 1'000'000;
 
 CopyRoundResult Capture::copy_round() {
-  require(tracker_ != nullptr, "the capture is not attached");
-  require(!held_, "the guest is held by a capture");
-  collect_theirs();
-  collect_ours();
+  require_round();
+  collect();
   CopyRoundResult result;
   while (!owed_.empty()) {
-    while (!aborted_.load() && domain_.sink->queued_bytes() > CheckpointSink::kMaxQueuedBytes) {
+    while (!aborted_.load() && outputs_.sink->queued_bytes() > CheckpointSink::kMaxQueuedBytes) {
       std::this_thread::sleep_for(std::chrono::nanoseconds(kRoomPollNs));
     }
     if (aborted_.load()) fail("KEMARI_CAPTURE_ABORTED", "the capture was detached during a round");
-    if (!domain_.sink->wait_for_room()) fail("KEMARI_CAPTURE_ABORTED", "the link was lost or closed during a round");
-    std::unique_ptr<Checkpoint> checkpoint = domain_.sink->take();
+    if (!outputs_.sink->wait_for_room()) fail("KEMARI_CAPTURE_ABORTED", "the link was lost or closed during a round");
+    std::unique_ptr<Checkpoint> checkpoint = outputs_.sink->take();
     PageRanges rest;
     uint64_t room = kRoundPages;
     for (const PageRange& range : owed_) {
@@ -157,178 +34,16 @@ CopyRoundResult Capture::copy_round() {
     copy(*checkpoint);
     result.pages += checkpoint->pages.page_count();
     owed_ = std::move(rest);
-    domain_.sink->submit(std::move(checkpoint));
+    outputs_.sink->submit(std::move(checkpoint));
   }
   result.dirty_left = count_dirty();
   return result;
 }
 
-// --- the paused window ----------------------------------------------------------------------------------------------
-
-void Capture::handle(const QmpMonitor::Message& message) {
-  if (message.kind == QmpMonitor::Message::Kind::kEvent) {
-    if (message.text == "STOP") command_.stopped = true;
-    if (message.text == "RESUME") command_.resumed = true;
-    return;
-  }
-  if (message.id != monitor_.last_command() || command_.answered) return;
-  command_.answered = true;
-  if (message.kind == QmpMonitor::Message::Kind::kError) command_.error = message.text;
-}
-
-// Waits for QEMU and its state file.
-template <typename Reached>
-void Capture::wait_until(Reached&& reached, const char* what) {
-  const int64_t deadline = monotonic_ns() + kQemuTimeoutNs;
-  while (true) {
-    state_file_->drain_progress();
-    take_messages();
-    const StateFile::Progress progress = state_file_->progress();
-    if (progress == StateFile::Progress::kWriterDied) fail("KEMARI_CAPTURE_GONE", "QEMU died during a capture");
-    if (progress == StateFile::Progress::kTooLarge) {
-      fail("KEMARI_CAPTURE_REFUSED", "QEMU's state is larger than 64 MiB, which no machine of kemari's has");
-    }
-    if (reached(progress)) return;
-    if (command_.answered) {
-      fail("KEMARI_CAPTURE_REFUSED", std::string("QEMU did not ") + what + ": " + command_.error);
-    }
-    if (!wait_readable(std::array{monitor_.fd(), state_file_->progress_fd()}, deadline)) {
-      broken_.emplace("KEMARI_CAPTURE_REFUSED", std::string("QEMU did not ") + what + " within 10 s");
-      throw *broken_;
-    }
-  }
-}
-
-CaptureResult Capture::capture(uint64_t epoch, ResumePolicy policy, bool guest_paused, int64_t called_ns) {
-  require(tracker_ != nullptr, "the capture is not attached");
-  require(!held_, "the guest is held by a capture already");
-  std::unique_ptr<Checkpoint> checkpoint = domain_.sink->take();
-  checkpoint->epoch = epoch;
-  checkpoint->guest_paused = guest_paused;
-  result_ = {};
-  result_.epoch = epoch;
-  try {
-    take_messages();
-    state_file_->expect(checkpoint->machine_state);
-    command_ = {};
-    triggered_ns_ = monotonic_ns();
-    result_.trigger_ns = triggered_ns_ - called_ns;
-    fault_point("capture.before-stop");
-    monitor_.trigger();
-    stop_guest();
-    fault_point("capture.after-stop");
-    const int64_t stopped_ns = monotonic_ns();
-    result_.stop_ns = stopped_ns - triggered_ns_;
-    result_.busy_share = load_->stopped(resumed_ns_, stopped_ns);
-    result_.through_sequence = domain_.gate->cut();
-    note_cut(epoch, result_.through_sequence);
-    // Before the rings: their threads have just answered QEMU, and where CPUs are few they are not at rest yet.
-    collect_theirs();
-    fault_point("capture.scanned");
-    const int64_t scanned_ns = monotonic_ns();
-    cut_rings(*checkpoint);
-    collect_ours();
-    checkpoint->ranges.assign(owed_.begin(), owed_.end());
-    copy(*checkpoint);
-    const int64_t copied_ns = monotonic_ns();
-    result_.scan_ns = scanned_ns - stopped_ns;
-    result_.copy_ns = copied_ns - scanned_ns;
-    // QEMU may be done by now, or it goes on as soon as it is.
-    if (policy == ResumePolicy::kAtOnce) let_go();
-    fault_point("capture.serializing");
-    wait_for_state();
-    whole_ns_ = monotonic_ns();
-    result_.serialize_ns = whole_ns_ - stopped_ns;
-    check_state(checkpoint->machine_state);
-  } catch (...) {
-    give_up();
-    domain_.sink->recycle(std::move(checkpoint));
-    throw;
-  }
-  result_.dirty_pages = checkpoint->pages.page_count();
-  result_.state_bytes = checkpoint->machine_state.size();
-  result_.was_running = command_.stopped;
-  result_.pause_ns = whole_ns_ - triggered_ns_;
-  owed_.clear();
-  domain_.sink->submit(std::move(checkpoint));
-  held_ = true;
-  if (policy == ResumePolicy::kHeld) return result_;
-  try {
-    finish(whole_ns_);
-    return result_;
-  } catch (const Error& error) {
-    // The checkpoint is on its way, whatever has become of QEMU since.
-    if (!broken_) broken_ = error;
-    return result_;
-  }
-}
-
-CaptureResult Capture::resume() {
-  require(held_, "no capture holds the guest");
-  const int64_t released_ns = monotonic_ns();
-  let_go();
-  finish(released_ns);
-  return result_;
-}
-
-void Capture::let_go() {
-  fault_point("capture.before-resume");
-  state_file_->release();
-}
-
-// QEMU was let go: waits until the guest runs.
-void Capture::finish(int64_t released_ns) {
-  held_ = false;
-  wait_for_answer();
-  fault_point("capture.after-resume");
-  const int64_t answered_ns = monotonic_ns();
-  result_.resumed = command_.resumed;
-  result_.resume_ns = answered_ns - released_ns;
-  result_.pause_ns = answered_ns - triggered_ns_;
-  resumed_ns_ = answered_ns;
-  prime();
-}
-
-void Capture::stop_guest() {
-  wait_until(
-      [this](StateFile::Progress progress) { return command_.stopped || progress != StateFile::Progress::kNothing; },
-      "stop the guest");
-}
-
-// After the gate: what it counts is then in what the devices say. Before the pages that kemari wrote are taken: what a
-// device calls completed is then in those.
-void Capture::cut_rings(Checkpoint& checkpoint) {
-  checkpoint.devices.resize(domain_.devices.size());
-  for (size_t i = 0; i < domain_.devices.size(); i++) checkpoint.devices[i] = domain_.devices[i]->cut();
-  if (domain_.console) checkpoint.console = domain_.console->cut();
-}
-
-void Capture::wait_for_state() {
-  wait_until([](StateFile::Progress progress) { return progress == StateFile::Progress::kWhole; }, "write its state");
-}
-
-void Capture::check_state(const std::vector<uint8_t>& state) const {
-  const bool is_state = state.size() > kStateMagic.size() &&
-                        std::equal(kStateMagic.begin(), kStateMagic.end(), state.begin()) && state.back() == kStateEnd;
-  if (!is_state) {
-    fail("KEMARI_CAPTURE_REFUSED", "QEMU wrote " + std::to_string(state.size()) + " bytes that are no device state");
-  }
-}
-
-void Capture::wait_for_answer() {
-  wait_until([this](StateFile::Progress) { return command_.answered; }, "answer after its state was taken");
-}
-
-// A capture came to nothing: the guest goes on, what was found is owed, and QEMU is ready for the next command.
-void Capture::give_up() noexcept {
-  state_file_->abandon();
-  if (broken_) return;
-  try {
-    if (!command_.answered) wait_for_answer();
-    if (!monitor_.is_primed()) prime();
-  } catch (const Error& error) {
-    if (!broken_) broken_ = error;
-  }
+void Capture::cut_outputs(Checkpoint& checkpoint) {
+  checkpoint.devices.resize(outputs_.devices.size());
+  for (size_t i = 0; i < outputs_.devices.size(); i++) checkpoint.devices[i] = outputs_.devices[i]->cut();
+  if (outputs_.console) checkpoint.console = outputs_.console->cut();
 }
 
 }  // namespace kemari

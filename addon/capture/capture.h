@@ -1,27 +1,17 @@
-// The paused window: one checkpoint of a running guest, taken from outside its hypervisor.
+// The paused window: one checkpoint of a running guest, taken from outside it. What every hypervisor has in common: the
+// pages that are owed, and the rings and the console that kemari itself serves.
 #pragma once
-
-#include <sys/types.h>
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <string>
 #include <vector>
 
 #include "capture/page_ranges.h"
-#include "capture/page_tracker.h"
-#include "capture/qmp_monitor.h"
-#include "capture/state_file.h"
-#include "capture/vcpu_load.h"
-#include "error.h"
 #include "link/checkpoint.h"
-#include "memory/guest_memory.h"
 #include "ring/console/console_pump.h"
 #include "ring/output_gate.h"
 #include "ring/ring_device.h"
-#include "unique_fd.h"
 
 namespace kemari {
 
@@ -51,88 +41,61 @@ struct CopyRoundResult {
   uint64_t dirty_left = 0;
 };
 
-// Used by one thread, abort() aside. `xen-save-devices-state` stops the guest, writes its device state and lets it go
-// on, all by itself; the file that it writes to (StateFile) keeps it from going on before we have copied the pages.
-//
-//   QEMU     stops vCPUs and rings ─ STOP ─ serializes ────────── close() waits ─┐ starts rings and vCPUs ─ answers
-//   capture  one byte ┘              └ gate, rings, console, pages ──────────────┘ submits
+// Used by one thread, abort() aside. What each call does and throws: src/native/capture.ts.
 class Capture {
  public:
-  struct Domain {
-    pid_t process;
-    std::vector<pid_t> vcpu_threads;
-    UniqueFd monitor;
-    UniqueFd ram_file;
+  // What of the domain is kemari's own.
+  struct Outputs {
     std::shared_ptr<OutputGate> gate;
     std::vector<std::shared_ptr<RingDevice>> devices;
     std::shared_ptr<ConsolePump> console;  // may be none
     std::shared_ptr<CheckpointSink> sink;
   };
-  // Throws KEMARI_RAM_MAP, KEMARI_ARGUMENT.
-  explicit Capture(Domain domain);
-  ~Capture();
 
-  // What each does and throws: src/native/capture.ts.
-  void attach();
+  virtual ~Capture() = default;  // of one that is detached
+  Capture(const Capture&) = delete;
+  Capture& operator=(const Capture&) = delete;
+
+  virtual void attach() = 0;
   CopyRoundResult copy_round();
-  uint64_t count_dirty();
+  virtual uint64_t count_dirty() = 0;
   // `guest_paused`: what the checkpoint says of it. `called_ns`: when it was asked for (CLOCK_MONOTONIC).
-  CaptureResult capture(uint64_t epoch, ResumePolicy policy, bool guest_paused, int64_t called_ns);
+  virtual CaptureResult capture(uint64_t epoch, ResumePolicy policy, bool guest_paused, int64_t called_ns) = 0;
   // The whole pause, and whether the guest runs.
-  CaptureResult resume();
-  void detach() noexcept;
+  virtual CaptureResult resume() = 0;
+  virtual void detach() noexcept = 0;
 
   // Makes copy_round() end with KEMARI_CAPTURE_ABORTED, until detach(). Any thread.
   void abort() noexcept { aborted_.store(true); }
 
-  // Between calls: readable when QEMU has said something, which take_messages() is to read.
-  int monitor_fd() const noexcept { return monitor_.fd(); }
-  void take_messages();
+  // Between calls: readable when the hypervisor has said something, which take_messages() is to read; -1: it never
+  // does.
+  virtual int monitor_fd() const noexcept { return -1; }
+  virtual void take_messages() {}
+
+ protected:
+  explicit Capture(Outputs outputs) : outputs_(std::move(outputs)) {}
+
+  // Throws KEMARI_CAPTURE_STATE, and what else makes every call fail.
+  virtual void require_round() const = 0;
+  // Adds to `owed()` what was written since the last time, by anyone.
+  virtual void collect() = 0;
+  // The contents of these pages, in this order.
+  virtual void copy(Checkpoint& checkpoint) = 0;
+
+  // After the gate was cut: what it counts is then in what the devices say. Before the pages that kemari wrote are
+  // taken: what a device calls completed is then in those.
+  void cut_outputs(Checkpoint& checkpoint);
+  void forget_abort() noexcept { aborted_.store(false); }
+
+  const Outputs& outputs() const noexcept { return outputs_; }
+  // Found, and not submitted.
+  PageRanges& owed() noexcept { return owed_; }
+  const PageRanges& owed() const noexcept { return owed_; }
 
  private:
-  // What is known of the command that was triggered.
-  struct Command {
-    bool stopped = false;  // the guest ran, and has stopped
-    bool resumed = false;
-    bool answered = false;
-    std::string error = {};  // the answer, where it is one
-  };
-
-  void require(bool condition, const char* what) const;
-  void prime();
-  void collect_theirs();
-  void collect_ours();
-  void copy(Checkpoint& checkpoint);
-  void stop_guest();
-  void cut_rings(Checkpoint& checkpoint);
-  void wait_for_state();
-  void check_state(const std::vector<uint8_t>& state) const;
-  void wait_for_answer();
-  void let_go();
-  void finish(int64_t released_ns);
-  template <typename Reached>
-  void wait_until(Reached&& reached, const char* what);
-  void handle(const QmpMonitor::Message& message);
-  void give_up() noexcept;
-
-  Domain domain_;
-  std::shared_ptr<RamFile> ram_;
-  QmpMonitor monitor_;
-  bool negotiated_ = false;
-  std::unique_ptr<StateFile> state_file_;  // this and what follows: while attached
-  std::string state_path_;
-  std::unique_ptr<PageTracker> tracker_;
-  bool counting_ = false;  // the tracker knows what was sent
-  PageRanges owed_;        // found, and not submitted
-  PageRanges found_;       // of one collect_theirs(); a member for its memory
-  Command command_;
-  CaptureResult result_;  // of the capture that is held, too
-  int64_t triggered_ns_ = 0;
-  int64_t whole_ns_ = 0;          // when the state was
-  std::optional<VcpuLoad> load_;  // while attached
-  int64_t resumed_ns_ = 0;
-  bool held_ = false;
-  std::optional<Error> broken_;  // why nothing more can be asked of QEMU
+  Outputs outputs_;
+  PageRanges owed_;
   std::atomic<bool> aborted_{false};
 };
 

@@ -11,8 +11,8 @@
 
 namespace kemari {
 
-CaptureThread::CaptureThread(Capture::Domain domain)
-    : capture_(std::move(domain)), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+CaptureThread::CaptureThread(std::unique_ptr<Capture> capture)
+    : capture_(std::move(capture)), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!wake_.valid()) fail_errno("KEMARI_CAPTURE_ATTACH", "eventfd", "cannot make the capture's thread");
   thread_ = std::thread([this] { run(); });
 }
@@ -44,7 +44,7 @@ void CaptureThread::stop() {
 void CaptureThread::run() {
   pthread_setname_np(pthread_self(), "kemari-capture");
   while (run_jobs()) listen();
-  capture_.detach();
+  capture_->detach();
 }
 
 // False when the thread is to end.
@@ -57,20 +57,21 @@ bool CaptureThread::run_jobs() {
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
-    job(capture_);
+    job(*capture_);
   }
 }
 
-// Sleeps until there is a job, and takes what QEMU says meanwhile: what nobody reads, it would keep.
+// Sleeps until there is a job, and takes what the hypervisor says meanwhile: what nobody reads, it would keep.
 void CaptureThread::listen() {
-  std::array<pollfd, 2> fds{pollfd{wake_.get(), POLLIN, 0}, pollfd{listening_ ? capture_.monitor_fd() : -1, POLLIN, 0}};
+  std::array<pollfd, 2> fds{pollfd{wake_.get(), POLLIN, 0},
+                            pollfd{listening_ ? capture_->monitor_fd() : -1, POLLIN, 0}};
   poll(fds.data(), fds.size(), -1);
   uint64_t count;
   if (read(wake_.get(), &count, sizeof count) == sizeof count || fds[1].revents == 0) return;
   try {
-    capture_.take_messages();
+    capture_->take_messages();
   } catch (const Error&) {
-    // QEMU has hung up. Whoever asks for something next is told.
+    // It has hung up. Whoever asks for something next is told.
     listening_ = false;
   }
 }

@@ -1,5 +1,5 @@
 // The thread on which a capture lives: it carries out what JavaScript asks for, one call after the other, and listens
-// to QEMU in between.
+// to the hypervisor in between.
 #pragma once
 
 #include <condition_variable>
@@ -18,7 +18,7 @@ class CaptureThread {
  public:
   using Job = std::function<void(Capture&)>;
 
-  explicit CaptureThread(Capture::Domain domain);
+  explicit CaptureThread(std::unique_ptr<Capture> capture);
   ~CaptureThread();  // as stop()
   CaptureThread(const CaptureThread&) = delete;
   CaptureThread& operator=(const CaptureThread&) = delete;
@@ -26,7 +26,7 @@ class CaptureThread {
   // `job` must not throw. Not after stop().
   void post(Job job);
   // Makes a round that runs, or is still to run, end early; see Capture::abort().
-  void abort() noexcept { capture_.abort(); }
+  void abort() noexcept { capture_->abort(); }
   // Carries out what was posted, then ends the thread. Idempotent. Any thread but its own.
   void stop();
 
@@ -35,12 +35,12 @@ class CaptureThread {
   bool run_jobs();
   void listen();
 
-  Capture capture_;
+  std::unique_ptr<Capture> capture_;
   UniqueFd wake_;
   std::mutex mutex_;  // of what follows
   std::deque<Job> jobs_;
   bool stopping_ = false;
-  bool listening_ = true;  // QEMU has not hung up
+  bool listening_ = true;  // the hypervisor has not hung up
   std::thread thread_;
 };
 

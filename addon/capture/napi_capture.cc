@@ -9,12 +9,15 @@
 
 #include "capture/capture_thread.h"
 #include "capture/clock.h"
+#include "capture/qemu_capture.h"
 #include "link/napi_sink.h"
 #include "napi_error.h"
 #include "napi_gate.h"
 #include "napi_options.h"
 #include "napi_ring_device.h"
 #include "ring/console/napi_console.h"
+#include "xen/abi.h"
+#include "xen/xen_capture.h"
 
 namespace kemari {
 
@@ -112,8 +115,20 @@ ResumePolicy policy_argument(const Napi::Value& value) {
   fail("KEMARI_ARGUMENT", "resume is '" + policy + "'; expected at-once, after-ack or never");
 }
 
-Capture::Domain domain_options(const Napi::Object& options) {
-  Capture::Domain domain;
+Capture::Outputs outputs_options(const Napi::Object& options) {
+  Capture::Outputs outputs;
+  outputs.gate = gate_option(options, "gate");
+  const Napi::Object devices = object_option(options, "devices");
+  if (!devices.IsArray()) fail("KEMARI_ARGUMENT", "option devices is no array");
+  const auto list = devices.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); i++) outputs.devices.push_back(ring_device_value(list.Get(i)));
+  if (!options.Get("console").IsUndefined()) outputs.console = console_value(options.Get("console"));
+  outputs.sink = sink_option(options, "link");
+  return outputs;
+}
+
+std::unique_ptr<Capture> qemu_capture(const Napi::Object& options) {
+  QemuCapture::Domain domain;
   domain.monitor.reset(static_cast<int>(integer_option(options, "monitorFd", 0, INT32_MAX)));
   domain.process = static_cast<pid_t>(integer_option(options, "pid", 1, INT32_MAX));
   const Napi::Object threads = object_option(options, "vcpuThreads");
@@ -126,20 +141,20 @@ Capture::Domain domain_options(const Napi::Object& options) {
   const int ram = static_cast<int>(integer_option(options, "ramFd", 0, INT32_MAX));
   domain.ram_file.reset(fcntl(ram, F_DUPFD_CLOEXEC, 0));
   if (!domain.ram_file.valid()) fail_errno("KEMARI_ARGUMENT", "fcntl", "ramFd is no descriptor");
-  domain.gate = gate_option(options, "gate");
-  const Napi::Object devices = object_option(options, "devices");
-  if (!devices.IsArray()) fail("KEMARI_ARGUMENT", "option devices is no array");
-  const auto list = devices.As<Napi::Array>();
-  for (uint32_t i = 0; i < list.Length(); i++) domain.devices.push_back(ring_device_value(list.Get(i)));
-  if (!options.Get("console").IsUndefined()) domain.console = console_value(options.Get("console"));
-  domain.sink = sink_option(options, "link");
-  return domain;
+  domain.outputs = outputs_options(options);
+  return std::make_unique<QemuCapture>(std::move(domain));
+}
+
+std::unique_ptr<Capture> capture_of(const Napi::Object& options) {
+  if (options.Get("xenDomid").IsUndefined()) return qemu_capture(options);
+  const auto domid = static_cast<uint16_t>(integer_option(options, "xenDomid", 1, xen::kMaxDomid));
+  return std::make_unique<xen::XenCapture>(domid, outputs_options(options));
 }
 
 class CaptureObject : public Napi::ObjectWrap<CaptureObject> {
  public:
   explicit CaptureObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CaptureObject>(info) {
-    guarded(info.Env(), [&] { thread_ = std::make_shared<CaptureThread>(domain_options(first_argument(info))); });
+    guarded(info.Env(), [&] { thread_ = std::make_shared<CaptureThread>(capture_of(first_argument(info))); });
     settler_ = Settler::New(info.Env(), "kemari capture", 0, 1);
     Ref();  // until close(), even if JavaScript forgets it
   }

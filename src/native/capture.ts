@@ -1,7 +1,18 @@
 import type { Console, OutputGate, RingDevice } from './addon.js';
 import type { LinkSender } from './link.js';
 
-export interface CaptureOptions {
+/** What of the domain is kemari's own, whatever runs it. */
+export interface CaptureOutputs {
+  readonly gate: OutputGate;
+  /** Every ring device of the domain: disks, then NICs, in the order of its configuration. */
+  readonly devices: readonly RingDevice[];
+  readonly console: Console | undefined;
+  /** Takes the checkpoints. */
+  readonly link: LinkSender;
+}
+
+/** A guest of QEMU's. */
+export interface QemuCaptureOptions extends CaptureOutputs {
   /** The hypervisor's process. */
   readonly pid: number;
   /** Its threads that run vCPUs. */
@@ -10,13 +21,18 @@ export interface CaptureOptions {
   readonly monitorFd: number;
   /** The memfd of guest memory; stays the caller's. */
   readonly ramFd: number;
-  readonly gate: OutputGate;
-  /** Every ring device of the domain: disks, then NICs, in the order of its configuration. */
-  readonly devices: readonly RingDevice[];
-  readonly console: Console | undefined;
-  /** Takes the checkpoints. */
-  readonly link: LinkSender;
 }
+
+/**
+ * A guest of Xen's, seen from dom0. Pages of its checkpoints are frames of the guest's address space. `attach` and every later
+ * call also fail with `KEMARI_XEN_GONE` where the domain is no more, `KEMARI_XEN_REFUSED`, and `attach` with
+ * `KEMARI_XEN_MISSING`, `KEMARI_XEN_VERSION`, `KEMARI_XEN_UNPATCHED`, `KEMARI_XEN_GUEST` and `KEMARI_XEN_MEMORY`.
+ */
+export interface XenCaptureOptions extends CaptureOutputs {
+  readonly xenDomid: number;
+}
+
+export type CaptureOptions = QemuCaptureOptions | XenCaptureOptions;
 
 /**
  * When the guest goes on: by itself once its state is copied; when `resume()` is called; or, which differs from the second

@@ -13,6 +13,8 @@
 
 #include "link/checkpoint.h"
 #include "link/napi_sink.h"
+#include "napi_error.h"
+#include "xen/foreign_pages.h"
 
 namespace {
 
@@ -114,6 +116,7 @@ class CheckpointImage : public Napi::ObjectWrap<CheckpointImage> {
   static void define(Napi::Env env, Napi::Object exports) {
     exports.Set("CheckpointImage", DefineClass(env, "CheckpointImage",
                                                {InstanceMethod("differingPages", &CheckpointImage::differing_pages),
+                                                InstanceMethod("compareXen", &CheckpointImage::compare_xen),
                                                 InstanceMethod("received", &CheckpointImage::received),
                                                 InstanceMethod("setFull", &CheckpointImage::set_full),
                                                 InstanceMethod("setLost", &CheckpointImage::set_lost)}));
@@ -143,6 +146,36 @@ class CheckpointImage : public Napi::ObjectWrap<CheckpointImage> {
       pages.Set(pages.Length(), static_cast<double>(at / kPageBytes));
     }
     return pages;
+  }
+
+  // compareXen(domid, atMost): {pages, differing: number[]}
+  Napi::Value compare_xen(const Napi::CallbackInfo& info) {
+    return kemari::guarded(info.Env(), [&]() -> Napi::Value {
+      const uint64_t frames = sink_->size() / kPageBytes;
+      // Mapped here, not by the capture: what that overlooks is to be found.
+      const auto domid = static_cast<uint16_t>(info[0].As<Napi::Number>().Uint32Value());
+      if (!xen_memory_) {
+        kemari::xen::Domain domain(domid);
+        xen_memory_ = std::make_unique<kemari::xen::ForeignPages>(domain, std::min(frames, domain.max_frame() + 1));
+      }
+      const uint32_t most = info[1].As<Napi::Number>().Uint32Value();
+      const std::lock_guard lock(sink_->mutex());
+      Napi::Array differing = Napi::Array::New(info.Env());
+      size_t pages = 0;
+      for (size_t frame = 0; frame < xen_memory_->frames(); frame++) {
+        // Xen's own pages in it are not mapped until somebody asks.
+        const bool is_known = xen_memory_->is_mapped(frame) || sink_->has(frame);
+        const uint8_t* const page = is_known ? xen_memory_->at(frame) : nullptr;
+        if (page == nullptr) continue;
+        pages++;
+        const bool same = std::memcmp(page, sink_->image() + frame * kPageBytes, kPageBytes) == 0;
+        if (!same && differing.Length() < most) differing.Set(differing.Length(), static_cast<double>(frame));
+      }
+      Napi::Object object = Napi::Object::New(info.Env());
+      object.Set("pages", static_cast<double>(pages));
+      object.Set("differing", differing);
+      return object;
+    });
   }
 
   Napi::Value received(const Napi::CallbackInfo& info) {
@@ -180,6 +213,7 @@ class CheckpointImage : public Napi::ObjectWrap<CheckpointImage> {
   }
 
   std::shared_ptr<ImageSink> sink_;
+  std::unique_ptr<kemari::xen::ForeignPages> xen_memory_;  // of the first domain that was asked for
 };
 
 }  // namespace

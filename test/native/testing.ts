@@ -45,6 +45,8 @@ export interface TestCheckpoint {
 export interface CheckpointImage extends LinkSender {
   /** Pages in which guest memory differs from the image, the first `atMost` of them. */
   differingPages(ramFd: number, atMost: number): number[];
+  /** As `differingPages` for a domain of this Xen, always the same, whose pages are its frames; `pages`: how many it has. */
+  compareXen(domid: number, atMost: number): { pages: number; differing: number[] };
   /** Counts of all that came, and the last epoch. */
   received(): {
     epoch: bigint;

@@ -51,3 +51,11 @@ export async function waitForGuestConsole(node: NestedNode, name: string, text: 
 
 /** What a guest prints when all that it starts is up. */
 export const GUEST_READY = 'kemari-guest: ready after';
+
+/** Types a line into the shell on a guest's console. */
+export async function typeIntoGuest(node: NestedNode, name: string, line: string): Promise<void> {
+  await node.expect(
+    `tty=$(xenstore-read /local/domain/$(xl domid ${name})/console/tty) && printf '%s\\n' '${line}' >"$tty"`,
+    CREATE_TIMEOUT_MS,
+  );
+}

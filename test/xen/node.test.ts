@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createGuest, GUEST_READY, waitForGuestConsole } from './guest.js';
 import { NestedNode } from './nested-node.js';
-import { missing, xenTest } from './xen-image.js';
+import { missing, xenTest } from './xen-test.js';
 
 const COMMAND_TIMEOUT_MS = 60_000;
 

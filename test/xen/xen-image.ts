@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import test from 'ava';
 
 const CACHE = resolve(import.meta.dirname, '../../../.cache/xen');
 
@@ -19,9 +18,3 @@ export const XEN_MISSING: string | undefined =
     : Object.values(XEN_IMAGE).every((path) => existsSync(path))
       ? undefined
       : 'Xen: run hack/xen-build and hack/xen-image';
-
-/** A test on nested machines, one after the other. */
-export const xenTest = XEN_MISSING === undefined ? test.serial : test.serial.skip;
-
-/** The end of their titles. */
-export const missing = XEN_MISSING === undefined ? '' : ` [needs ${XEN_MISSING}]`;
