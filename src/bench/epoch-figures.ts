@@ -1,7 +1,7 @@
 import type { ProtectionInfo } from '../host/contract.js';
 import type { EpochRecord } from '../host/epoch-record.js';
-import type { EpochFigures } from './ledger.js';
-import { quantile } from './statistics.js';
+import type { EpochFigures, EpochPart } from './ledger.js';
+import { median, quantile } from './statistics.js';
 
 const MS_PER_S = 1000;
 const US_PER_MS = 1000;
@@ -46,10 +46,29 @@ export function figuresBetween(
     ...(releasesUs.length === 0 ? {} : { releaseP50Us: quantile(releasesUs, 0.5) }),
     sentBytes: after.sentBytes - before.sentBytes,
     rawBytes: after.rawBytes - before.rawBytes,
+    parts: medianParts(own.map(partsOf)),
   };
 }
 
 /** Where the guest is held until the ack, its pause ends with that. */
 function pauseOf({ timings, pauseUs, orderedAtMs, ackedAtMs }: EpochRecord): number {
   return timings.resumeUs > 0 ? pauseUs : (ackedAtMs - orderedAtMs) * US_PER_MS - timings.triggerUs;
+}
+
+type Parts = Readonly<Record<EpochPart, number>>;
+
+/** The state is written beside scan and copy, and what leaves goes out as soon as both are whole. */
+function partsOf({ timings, orderedAtMs, ackedAtMs }: EpochRecord): Parts {
+  const { triggerUs: trigger, stopUs: stop, scanUs: scan, copyUs: copy, serializeUs, resumeUs: resume } = timings;
+  const state = Math.max(0, serializeUs - scan - copy);
+  const link = (ackedAtMs - orderedAtMs) * US_PER_MS - (trigger + stop + scan + copy + state);
+  return { trigger, stop, scan, copy, state, resume, link: Math.max(0, link) };
+}
+
+function medianParts(all: readonly Parts[]): Parts {
+  const of = (part: EpochPart): number => median(all.map((parts) => parts[part]));
+  return {
+    ...{ trigger: of('trigger'), stop: of('stop'), scan: of('scan'), copy: of('copy'), state: of('state') },
+    ...{ resume: of('resume'), link: of('link') },
+  };
 }

@@ -28,7 +28,12 @@ export interface EpochFigures {
   /** On the wire, and before encoding, during the measurement. */
   readonly sentBytes?: number;
   readonly rawBytes?: number;
+  /** Where the time goes: medians, microseconds, one after the other but the last, which runs beside the resume. */
+  readonly parts?: Readonly<Record<EpochPart, number>>;
 }
+
+/** `state`: what the hypervisor's state takes after the copy is done. `link`: encode, send, apply, ack. */
+export type EpochPart = 'trigger' | 'stop' | 'scan' | 'copy' | 'state' | 'resume' | 'link';
 
 /** What must be the same for samples to belong together. */
 export type Settings = Readonly<Record<string, string | number>>;

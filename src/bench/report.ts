@@ -2,7 +2,7 @@ import { groupBy } from './group.js';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PROTECTIONS, UNPROTECTED, WORKLOADS } from './catalogue.js';
-import { normalizedChart, pauseChart, type Chart } from './charts.js';
+import { anatomyChart, normalizedChart, pauseChart, type Chart } from './charts.js';
 import { drawPng, drawSvg } from './draw.js';
 import type { Ledger } from './ledger.js';
 import { markdownTables, protectionsOf, type Titles } from './markdown.js';
@@ -58,7 +58,7 @@ function chartsOf(rows: readonly Row[]): Chart[] {
     const order = protectionsOf(own);
     const pause = pauseChart(link, own, TITLES, order);
     const normalized = normalizedChart(link, own, TITLES, order);
-    return pause === undefined ? [normalized] : [normalized, pause];
+    return [normalized, pause, anatomyChart(link, own, TITLES)].filter((chart) => chart !== undefined);
   });
 }
 

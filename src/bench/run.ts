@@ -26,6 +26,9 @@ export interface RunOptions {
   readonly matrix: Matrix;
   /** Of each workload that runs for a time. */
   readonly seconds: number;
+  /** Of the guest. */
+  readonly memoryMib: number;
+  readonly vcpus: number;
   readonly signal: AbortSignal;
 }
 
@@ -102,6 +105,8 @@ class BenchRun {
       machine: MACHINE,
       services: SERVICES,
       otherDisks,
+      memoryMib: this.#options.memoryMib,
+      vcpus: this.#options.vcpus,
     });
     for (const host of HOST_NAMES) await guest.startDaemon(host);
     const like = await guest.info('A');

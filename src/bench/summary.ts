@@ -1,5 +1,5 @@
 import { groupBy } from './group.js';
-import type { Sample } from './ledger.js';
+import type { EpochFigures, Sample } from './ledger.js';
 import { median, pairedRatio, type Ratio } from './statistics.js';
 
 /** One protection in one row of the result. */
@@ -18,6 +18,8 @@ export interface Entry {
         readonly pauseP50Us: number;
         readonly pauseP99Us: number;
         readonly dirtyPages: number | undefined;
+        /** Of the last repeat that was measured. */
+        readonly parts: EpochFigures['parts'];
       }
     | undefined;
   /** Bytes that went over the link for each dirty page's 4096, of all repeats together. */
@@ -64,6 +66,7 @@ function entryOf(protection: string, own: readonly Sample[], base: readonly Samp
             pauseP50Us: middle(({ pauseP50Us }) => pauseP50Us),
             pauseP99Us: middle(({ pauseP99Us }) => pauseP99Us),
             dirtyPages: pages.length === 0 ? undefined : median(pages),
+            parts: epochs.at(-1)?.parts,
           },
     wireShare: raw === 0 ? undefined : sum(({ sentBytes }) => sentBytes) / raw,
   };

@@ -21,10 +21,12 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
         .option('links', { ...names, describe: 'The same' })
         .option('repeats', { ...number, describe: 'Times that each is measured, in turn' })
         .option('seconds', { ...number, describe: 'Of each measurement that runs for a time' })
+        .option('memory', { ...number, describe: 'Of the guest, MiB (512)' })
+        .option('vcpus', { ...number, describe: 'Of the guest (1)' })
         .option('out', { ...names, default: DEFAULT_FOLDER, describe: 'Folder of the results; goes on where one is' })
         .example('$0 bench --protections none,kemari --workloads "iozone*"', 'A subset, by name'),
-    async ({ json, full, protections, workloads, links, repeats, seconds, out }) => {
-      for (const [name, value] of Object.entries({ repeats, seconds })) {
+    async ({ json, full, protections, workloads, links, repeats, seconds, memory, vcpus, out }) => {
+      for (const [name, value] of Object.entries({ repeats, seconds, memory, vcpus })) {
         if (value !== undefined && !(Number.isInteger(value) && value > 0)) {
           throw usageError(`--${name} takes a whole number from 1`);
         }
@@ -34,6 +36,7 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
       const list = (text: string | undefined): string[] | undefined => text?.split(',').filter(Boolean);
       const { rows, table, files } = await bench({
         ...{ protections: list(protections), workloads: list(workloads), links: list(links), repeats, seconds },
+        ...{ memoryMib: memory, vcpus },
         ...{ extent: full === true ? 'full' : 'quick', folder: resolve(out), signal: interrupt.take() },
       });
       printResult(json, { rows, files }, `${table}\n${files.join('\n')}\n`);

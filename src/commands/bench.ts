@@ -15,6 +15,9 @@ export interface BenchOptions {
   readonly links: readonly string[] | undefined;
   readonly repeats: number | undefined;
   readonly seconds: number | undefined;
+  /** Of the guest: 512 and 1 when absent. */
+  readonly memoryMib: number | undefined;
+  readonly vcpus: number | undefined;
   readonly extent: 'quick' | 'full';
   /** Folder of the results; a run that is there already goes on. */
   readonly folder: string;
@@ -60,9 +63,13 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     repeats: options.repeats ?? defaults.repeats,
   };
   const seconds = options.seconds ?? defaults.seconds;
+  const { memoryMib = 512, vcpus = 1 } = options;
   await mkdir(options.folder, { recursive: true });
-  const ledger = Ledger.open(join(options.folder, 'samples.jsonl'), { ...describeMachine(), seconds });
-  await runBench(ledger, { matrix, seconds, signal: options.signal });
+  const ledger = Ledger.open(join(options.folder, 'samples.jsonl'), {
+    ...describeMachine(),
+    ...{ seconds, memoryMib, vcpus },
+  });
+  await runBench(ledger, { matrix, seconds, memoryMib, vcpus, signal: options.signal });
   const report = await writeReport(ledger, options.folder);
   if (options.signal.aborted) {
     throw new KemariError('KEMARI_INTERRUPTED', `interrupted; the same command goes on from ${options.folder}`);

@@ -44,3 +44,14 @@ test('without an epoch there are no figures, and without a held request none of 
   t.is(figuresBetween(before, after, [recordAt(9_000)]), undefined);
   t.is(figuresBetween(before, after, [recordAt(11_000, { heldAtMs: undefined })])!.releaseP50Us, undefined);
 });
+
+test('the parts of an epoch follow each other from the order to the ack', (t) => {
+  const timings = { triggerUs: 100, stopUs: 200, scanUs: 300, copyUs: 400, serializeUs: 1000, resumeUs: 500 };
+  const figures = figuresBetween(before, after, [recordAt(11_000, { timings, ackedAtMs: 11_003 })])!;
+  t.deepEqual(figures.parts, { trigger: 100, stop: 200, scan: 300, copy: 400, state: 300, resume: 500, link: 1700 });
+});
+
+test('a state that is whole before the copy takes no time of its own', (t) => {
+  const timings = { triggerUs: 0, stopUs: 0, scanUs: 300, copyUs: 400, serializeUs: 600, resumeUs: 0 };
+  t.is(figuresBetween(before, after, [recordAt(11_000, { timings })])!.parts!.state, 0);
+});

@@ -9,6 +9,7 @@ import { summarize } from '../../src/bench/summary.js';
 const epochs = {
   ...{ perSecond: 90, dirtyPages: 200, pauseP50Us: 1500, pauseP99Us: 3000, releaseP50Us: 2500, pauseShare: 0.1 },
   ...{ sentBytes: 1000, rawBytes: 4000 },
+  parts: { trigger: 50, stop: 300, scan: 200, copy: 300, state: 400, resume: 350, link: 900 },
 };
 const of = (protection: string, repeat: number, value: number | undefined): Sample => ({
   ...{ type: 'sample', link: 'free', protection, workload: 'tcp-out', repeat, value, seconds: 2 },
@@ -42,11 +43,11 @@ test('the report stands alone, its charts are drawn, and what failed is said', a
     const { files, table } = await writeReport(ledger, folder);
     t.regex(table, /\| netperf, TCP stream out of the guest \| Mbit\/s \| 150 \(1\.00\) \| failed \| 70 \(0\.45\) \|/);
     const html = readFileSync(join(folder, 'report.html'), 'utf8');
-    t.is(html.match(/<svg/g)?.length, 2);
+    t.is(html.match(/<svg/g)?.length, 3);
     t.true(html.includes('&#60;one&#62;') && html.includes('Measurements that failed: 1'));
     t.notRegex(html, /<script|<link|(?:src|href)="http/);
     const png = files.filter((file) => file.endsWith('.png'));
-    t.is(png.length, 2);
+    t.is(png.length, 3);
     for (const file of png) t.is(readFileSync(file).subarray(1, 4).toString(), 'PNG');
   } finally {
     rmSync(folder, { recursive: true, force: true });
