@@ -23,21 +23,23 @@ const STANDBY_TEXT = 'stdby ';
 const FAILED_TEXT = 'failed';
 
 const MIB = 1 << 20;
+const MS_PER_S = 1_000;
 
-/** xl's `rbpscd` column. */
-export function stateLetters(state: DomainSummary['state']): string {
+/** xl's `rbpscd` column; a guest whose storage does not answer is blocked, whatever its CPUs still do. */
+export function stateLetters(state: DomainSummary['state'], storageSilent = false): string {
+  if (state === 'running' && storageSilent) return '-b----';
   return STATE_LETTERS.map((letter) => (STATE_LETTER[state] === letter ? letter : '-')).join('');
 }
 
 /** The table of `xl list`, column for column. */
 export function listTable(domains: readonly DomainSummary[]): string {
-  const lines = domains.map(({ name, domid, memoryBytes, vcpus, state, cpuSeconds, takeoverFailed }) =>
+  const lines = domains.map(({ name, domid, memoryBytes, vcpus, state, cpuSeconds, takeoverFailed, storageSilent }) =>
     [
       name.padEnd(40),
       String(domid).padStart(5),
       String(Math.round(memoryBytes / MIB)).padStart(5),
       String(vcpus).padStart(5),
-      `    ${state === 'standby' ? (takeoverFailed ? FAILED_TEXT : STANDBY_TEXT) : stateLetters(state)}`,
+      `    ${state === 'standby' ? (takeoverFailed ? FAILED_TEXT : STANDBY_TEXT) : stateLetters(state, storageSilent)}`,
       ` ${cpuSeconds === undefined ? '-'.padStart(8) : cpuSeconds.toFixed(1).padStart(8)}`,
     ].join(' '),
   );
@@ -88,13 +90,25 @@ export function infoText(info: DomainInfo): string {
 }
 
 function diskTable({ disks }: DomainInfo): string[] {
-  const header = ['vdev', 'access', 'MiB', 'engine', 'reads', 'writes', 'flushes', 'errors', 'in flight', 'target'];
+  const header = [
+    'vdev',
+    'access',
+    'MiB',
+    'engine',
+    'reads',
+    'writes',
+    'flushes',
+    'errors',
+    'in flight',
+    'silent s',
+    'target',
+  ];
   const rows = disks.map((disk) => [
     disk.vdev,
     disk.readOnly ? 'ro' : 'rw',
     Math.round(disk.sizeBytes / MIB),
     disk.engine,
-    ...[disk.reads, disk.writes, disk.flushes, disk.errors, disk.inFlight],
+    ...[disk.reads, disk.writes, disk.flushes, disk.errors, disk.inFlight, Math.round(disk.silentMs / MS_PER_S)],
     disk.target,
   ]);
   return table(header, rows);

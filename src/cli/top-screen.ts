@@ -45,12 +45,12 @@ const COLUMNS: readonly Column[] = [
 
 /**
  * xentop's six letters. A guest that stands still until its standby answers shows `p`, one that waits for what is held
- * shows `b`.
+ * shows `b`, and so does one whose storage does not answer.
  */
-function stateOf({ state, protection }: TopRow): string {
-  if (state !== 'running' || protection === undefined) return stateLetters(state);
+function stateOf({ state, protection, storageSilent }: TopRow): string {
+  if (state !== 'running' || protection === undefined) return stateLetters(state, storageSilent);
   if (protection.state === 'handing-over') return '--p---';
-  return protection.state === 'silent' && protection.held > 0 ? '-b----' : stateLetters(state);
+  return protection.state === 'silent' && protection.held > 0 ? '-b----' : stateLetters(state, storageSilent);
 }
 
 /** The whole screen, or the part of it that `rows` lines and `columns` letters have room for. Pure. */

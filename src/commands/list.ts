@@ -1,5 +1,6 @@
 import { KemariError } from '../base/errors.js';
 import type { DomainState } from '../model/domain-state.js';
+import { isStorageSilent } from '../host/contract.js';
 import { request } from '../host/control-client.js';
 import { readConfig } from '../host/domain-record.js';
 import type { LiveDomain, Registry } from '../host/registry.js';
@@ -15,6 +16,8 @@ export interface DomainSummary {
   readonly state: DomainState | 'unresponsive';
   /** Of a standby: its last takeover failed ("info" says why), what is committed is kept. */
   readonly takeoverFailed: boolean;
+  /** Its storage owes it answers ("info" says for how long). */
+  readonly storageSilent: boolean;
   /** undefined when its kemari-dm does not answer. */
   readonly cpuSeconds: number | undefined;
 }
@@ -38,15 +41,18 @@ export async function domainNames(root: string): Promise<string[]> {
 async function summarize(registry: Registry, domain: LiveDomain): Promise<DomainSummary[]> {
   const { domid, name, paths } = domain;
   try {
-    const { config, state, cpuSeconds, standby } = await request(targetOf(domain), { verb: 'info' }, REPLY_TIMEOUT_MS);
-    const { memoryBytes, vcpus } = config;
-    return [{ domid, name, memoryBytes, vcpus, state, cpuSeconds, takeoverFailed: standby?.failure !== undefined }];
+    const info = await request(targetOf(domain), { verb: 'info' }, REPLY_TIMEOUT_MS);
+    const { state, cpuSeconds } = info;
+    const { memoryBytes, vcpus } = info.config;
+    const faults = { takeoverFailed: info.standby?.failure !== undefined, storageSilent: isStorageSilent(info) };
+    return [{ ...{ domid, name, memoryBytes, vcpus, state, cpuSeconds }, ...faults }];
   } catch (error) {
     if (!(error instanceof KemariError)) throw error;
     if (await registry.removeIfStale(domid)) return [];
     // Its control socket comes last when it starts and goes first when it ends.
     const state = error.code === 'KEMARI_NO_CONNECTION' ? 'starting' : 'unresponsive';
     const { memoryBytes, vcpus } = readConfig(paths);
-    return [{ domid, name, memoryBytes, vcpus, state, cpuSeconds: undefined, takeoverFailed: false }];
+    const unknown = { cpuSeconds: undefined, takeoverFailed: false, storageSilent: false };
+    return [{ domid, name, memoryBytes, vcpus, state, ...unknown }];
   }
 }

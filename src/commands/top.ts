@@ -1,5 +1,5 @@
 import { KemariError } from '../base/errors.js';
-import type { DomainInfo, ProtectionInfo } from '../host/contract.js';
+import { isStorageSilent, type DomainInfo, type ProtectionInfo } from '../host/contract.js';
 import { request } from '../host/control-client.js';
 import type { LiveDomain } from '../host/registry.js';
 import { openHost, targetOf } from './context.js';
@@ -14,6 +14,8 @@ export interface TopRow {
   readonly memoryBytes: number;
   readonly vcpus: number;
   readonly protection: ProtectionInfo | undefined;
+  /** Its storage owes it answers. */
+  readonly storageSilent: boolean;
 }
 
 /** A screen must not wait long for one domain that hangs. */
@@ -41,12 +43,16 @@ export class Top {
       const info = await request(targetOf(domain), { verb: 'info' }, REPLY_TIMEOUT_MS);
       const { state, config, protection, cpuSeconds } = info;
       const { memoryBytes, vcpus } = config;
-      return { ...{ domid, name, state, memoryBytes, vcpus, protection }, cpuShare: this.#share(domid, cpuSeconds) };
+      const cpuShare = this.#share(domid, cpuSeconds);
+      return {
+        ...{ domid, name, state, memoryBytes, vcpus, protection, cpuShare },
+        storageSilent: isStorageSilent(info),
+      };
     } catch (error) {
       if (!(error instanceof KemariError)) throw error;
       return {
         ...{ domid, name, state: 'unresponsive', memoryBytes: 0, vcpus: 0 },
-        ...{ protection: undefined, cpuShare: undefined },
+        ...{ protection: undefined, cpuShare: undefined, storageSilent: false },
       };
     }
   }

@@ -140,6 +140,14 @@ export interface ProtectionInfo {
   readonly regime: 'at-once' | 'paced';
 }
 
+/** Whether storage owes the guest an answer for longer than a busy one would. */
+export function isStorageSilent({ disks }: Pick<DomainInfo, 'disks'>): boolean {
+  return disks.some(({ silentMs }) => silentMs >= STORAGE_SILENT_MS);
+}
+
+/** Storage that answers nothing for so long is told of; a guest's own patience ends after 30 to 120 seconds. */
+export const STORAGE_SILENT_MS = 5_000;
+
 /** What `info` shows; also what `list` needs of each domain. Times are milliseconds since the epoch of Unix time. */
 export interface DomainInfo {
   readonly domid: number;
@@ -180,6 +188,8 @@ export interface DiskInfo {
   /** That storage had not answered when the disk was closed, or its connection lost: they may land at any later time. */
   readonly unansweredWrites: number;
   readonly inFlight: number;
+  /** For how long storage has answered none of what it was asked; 0 while it owes no answer. */
+  readonly silentMs: number;
 }
 
 export interface VifInfo {

@@ -39,6 +39,7 @@ test.serial('list --json gives bytes and seconds, and create --paused leaves the
     {
       ...{ domid: 1, name: 'web', memoryBytes: 64 << 20, vcpus: 1, state: 'paused', cpuSeconds: 1.5 },
       takeoverFailed: false,
+      storageSilent: false,
     },
   ]);
 });

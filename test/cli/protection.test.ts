@@ -50,7 +50,15 @@ test('without a terminal the line is written now and then', (t) => {
 });
 
 test('top shows xentop letters, and a guest that waits for its standby as such', (t) => {
-  const row = { domid: 1, name: 'web', state: 'running', cpuShare: 0.5, memoryBytes: 512 << 20, vcpus: 1 } as const;
+  const row = {
+    domid: 1,
+    name: 'web',
+    state: 'running',
+    cpuShare: 0.5,
+    memoryBytes: 512 << 20,
+    vcpus: 1,
+    storageSilent: false,
+  } as const;
   const states = (['protected', 'handing-over', 'silent'] as const).map((state) => {
     const screen = topScreen([{ ...row, protection: { ...info, state } }], undefined, new Date(0));
     return /web +(\S+)/.exec(screen)![1];

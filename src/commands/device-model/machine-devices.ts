@@ -15,6 +15,7 @@ import {
   type Nic,
 } from '../../native/addon.js';
 import { GuestAgent } from './guest-agent.js';
+import { StorageWatch } from './storage-watch.js';
 import type { AttachedVif } from '../../ring/contract.js';
 import { attachVif } from '../../ring/vif.js';
 import { attachDisk } from '../../storage/disk.js';
@@ -36,6 +37,7 @@ export class MachineDevices implements BackEnds {
   readonly #owner: DeviceOwner;
   readonly #disks: Disk[] = [];
   readonly #vifs: AttachedVif[] = [];
+  readonly #storageWatch: StorageWatch;
   #console: Console | undefined;
   #agent: GuestAgent | undefined;
 
@@ -45,6 +47,9 @@ export class MachineDevices implements BackEnds {
     this.#domid = domid;
     this.#config = config;
     this.#owner = owner;
+    this.#storageWatch = new StorageWatch(this.#disks, (index, event) => {
+      owner.onDeviceEvent(`disk ${config.disks[index]?.vdev ?? index}`, event);
+    });
     this.#gate.open();
   }
 
@@ -153,6 +158,7 @@ export class MachineDevices implements BackEnds {
 
   /** After the machine is gone: what is in flight is completed or abandoned, taps and files are let go. */
   async close(): Promise<void> {
+    this.#storageWatch.close();
     await Promise.all(this.all.map((device) => device.close()));
     await this.#console?.close();
     this.#agent?.close();
@@ -168,7 +174,8 @@ export class MachineDevices implements BackEnds {
       const disk = this.#config.disks[index];
       assert(disk !== undefined, 'disks are attached in the order of the configuration');
       const target = disk.target.kind === 'path' ? disk.target.path : disk.target.uri;
-      return { vdev: disk.vdev, target, readOnly: disk.readOnly, ...device.stats() };
+      const silentMs = this.#storageWatch.silentMs(device, performance.now());
+      return { vdev: disk.vdev, target, readOnly: disk.readOnly, ...device.stats(), silentMs };
     });
   }
 
