@@ -4,6 +4,9 @@ import type { StagedGuest } from '../../../src/stage/staged-guest.js';
 const DATABASE = '/var/lib/drill.db';
 const ANSWER_TIMEOUT_MS = 60_000;
 
+/** A commit is the removal of the journal, which by default is not on disk yet when the commit is answered. */
+const DURABLE = 'PRAGMA synchronous=EXTRA';
+
 /** SQLite transactions of a client, one after the other, each in two tables and acknowledged once its commit is on disk. */
 export class Transactions {
   readonly #guest: StagedGuest;
@@ -65,7 +68,7 @@ export class Transactions {
     while (!this.#stopping) {
       const number = (this.#asked += 1);
       const statements =
-        `BEGIN IMMEDIATE; INSERT INTO entry VALUES(${drill},${number}); ` +
+        `${DURABLE}; BEGIN IMMEDIATE; INSERT INTO entry VALUES(${drill},${number}); ` +
         `INSERT INTO total VALUES(${drill},1) ON CONFLICT(drill) DO UPDATE SET count=count+1; COMMIT;`;
       try {
         await this.#guest.run(`sqlite3 -bail ${DATABASE} '${statements}'`, ANSWER_TIMEOUT_MS);
