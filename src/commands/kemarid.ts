@@ -6,7 +6,7 @@ import { KemariError } from '../base/errors.js';
 import { assert } from '../base/assert.js';
 import { checkDomainFiles } from '../host/domain-files.js';
 import { readRecord } from '../host/domain-record.js';
-import { claimOf } from '../host/claim.js';
+import { settledClaimOf } from '../host/claim.js';
 import { instanceOf, refuseClone } from '../host/host-id.js';
 import type { KemaridRecord } from '../host/kemarid-record.js';
 import { tryLockFile, unlock } from '../host/lock-file.js';
@@ -63,8 +63,8 @@ async function serve(options: KemaridOptions, registry: Registry): Promise<void>
   });
   const server = await WireServer.listen(listen, security, {
     offer: (offer, session) => accept(options, registry, protections, offer, session),
-    alive: (question) => {
-      const answer = claimOf(registry.host, question);
+    alive: async (question) => {
+      const answer = await settledClaimOf(registry.host, question);
       logger.info({ event: 'peer-alive', question, ...answer }, `asked whether a process runs: ${answer.reason}`);
       return answer;
     },

@@ -11,6 +11,9 @@ export interface ProcessIdentity {
 
 const START_TIME_FIELD = 22;
 const STATE_FIELD = 3;
+const FLAGS_FIELD = 9;
+/** Linux's include/linux/sched.h: PF_EXITING. */
+const EXITING = 0x4;
 const THREAD_COUNT_FIELD = 20;
 
 /** Field of /proc/PID/stat, counted from 1 as proc(5) does; undefined when there is no such process. */
@@ -36,6 +39,11 @@ export function isRunning(identity: ProcessIdentity): boolean {
   const now = identifyProcess(identity.pid);
   if (now?.startTicks !== identity.startTicks || now.bootId !== identity.bootId) return false;
   return statField(identity.pid, STATE_FIELD) !== 'Z' || Number(statField(identity.pid, THREAD_COUNT_FIELD)) > 1;
+}
+
+/** Whether it is on its way out: it runs nothing of its own any more, and what it had is being given back. */
+export function isEnding(identity: ProcessIdentity): boolean {
+  return isRunning(identity) && (Number(statField(identity.pid, FLAGS_FIELD)) & EXITING) !== 0;
 }
 
 /** Sends SIGKILL if that very process still runs. Returns whether it was sent. */

@@ -33,7 +33,7 @@ export interface OfferSession {
 export interface WireHandlers {
   /** What it throws is what the peer is told. */
   offer(offer: Offer, session: OfferSession): Promise<Accept>;
-  alive(question: PeerQuestion): { readonly answer: 'runs' | 'gone' | 'unknown'; readonly reason: string };
+  alive(question: PeerQuestion): Promise<{ readonly answer: 'runs' | 'gone' | 'unknown'; readonly reason: string }>;
   /** A stream or lease connection with a token; the descriptor belongs to the callee if it answers true. */
   link(kind: 'stream' | 'lease', token: string, fd: number): boolean;
   /** For the log: what was turned away, and why; not each one where they are many (Refusals). */
@@ -207,7 +207,7 @@ export class WireServer {
     try {
       const checked = readRequest(request);
       if (checked.type === 'peer-alive') {
-        send({ type: 'alive', ...this.#handlers.alive(checked.question) });
+        send({ type: 'alive', ...(await this.#handlers.alive(checked.question)) });
       } else {
         const progress = (text: string): void => {
           send({ type: 'progress', text });

@@ -1,7 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import test, { type ExecutionContext } from 'ava';
 import { Ownership } from '../../src/commands/ownership.js';
-import { claimOf } from '../../src/host/claim.js';
-import { thisInstance } from '../../src/host/host-id.js';
+import { claimOf, settledClaimOf } from '../../src/host/claim.js';
+import { instanceOf, thisInstance } from '../../src/host/host-id.js';
+import { isEnding, isRunning } from '../../src/host/process-identity.js';
 import { configOf, temporaryHost } from './testing.js';
 
 const GENERATION = 3;
@@ -70,4 +73,26 @@ test('what cannot be read, or is no domain, is no proof', (t) => {
   const { host } = hostAfter(t);
   const instance = { ...thisInstance(host), startTicks: '1' };
   t.is(claimOf(host, { domainUuid: '../../etc/passwd', instance, generation: 9 }).answer, 'unknown');
+});
+
+/** Its end takes a while: that much memory is given back. */
+const LARGE = "Buffer.alloc(256 << 20, 1); process.stdout.write('ready'); setInterval(() => undefined, 1 << 30)";
+const KILLS = 20;
+
+test('a killed process that has not quite ended is waited for: its claim has, too', async (t) => {
+  const { host } = temporaryHost(t);
+  const config = configOf('web');
+  for (let kill = 1; kill <= KILLS; kill += 1) {
+    const child = spawn(process.execPath, ['-e', LARGE], { stdio: ['ignore', 'pipe', 'ignore'] });
+    await once(child.stdout, 'data');
+    const instance = instanceOf(host, child.pid ?? 0);
+    if (instance === undefined) throw new Error('a process that has said something runs');
+    child.kill('SIGKILL');
+    while (isRunning(instance) && !isEnding(instance)) continue;
+    const question = { domainUuid: config.uuid, instance, generation: 0 };
+    const before = claimOf(host, question).answer;
+    t.is((await settledClaimOf(host, question)).answer, 'gone');
+    if (before === 'runs') return;
+  }
+  t.fail(`none of ${KILLS} processes was met while it ended`);
 });

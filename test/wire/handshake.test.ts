@@ -133,11 +133,13 @@ test('a peer that hangs up while its offer is looked into is noticed', async (t)
 
 test('only the two exact words are knowledge of a process', async (t) => {
   for (const answer of ['runs', 'gone'] as const) {
-    const { address } = await listening(t, KEY, { alive: () => ({ answer, reason: '' }) });
+    const { address } = await listening(t, KEY, { alive: () => Promise.resolve({ answer, reason: '' }) });
     const question = { domainUuid: 'u', instance: INSTANCE, generation: 0 };
     t.deepEqual(await queryPeer({ address, security: KEY, question, timeoutMs: 2_000 }), { answer });
   }
-  const { address } = await listening(t, KEY, { alive: () => ({ answer: 'unknown', reason: 'another host' }) });
+  const { address } = await listening(t, KEY, {
+    alive: () => Promise.resolve({ answer: 'unknown', reason: 'another host' }),
+  });
   const asked = { question: { domainUuid: 'u', instance: INSTANCE, generation: 0 }, timeoutMs: 2_000 };
   const answers = await Promise.all([
     queryPeer({ address, security: KEY, ...asked }),

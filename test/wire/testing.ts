@@ -57,7 +57,7 @@ export async function listening(t: ExecutionContext, security: Security, own: Pa
       offers.push(made);
       return Promise.resolve(ACCEPT);
     },
-    alive: () => ({ answer: 'runs', reason: '' }),
+    alive: () => Promise.resolve({ answer: 'runs', reason: '' }),
     link: (kind, token, fd) => {
       links.push({ kind, token, fd });
       return true;
