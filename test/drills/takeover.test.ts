@@ -9,6 +9,8 @@ import { BOOT_TIMEOUT_MS, READY, TwoMachines, type Side, type Variant } from './
 const LOAD_TIMEOUT_MS = 200_000;
 const EPOCHS = 20;
 const ANSWER_TIMEOUT_MS = 60_000;
+/** A guest that reboots cannot answer; a request that waits keeps this process. */
+const NO_ANSWER_MS = 5_000;
 /** Answers that a client waits for before and after a takeover. */
 const ANSWERS = 30;
 
@@ -98,7 +100,7 @@ function rebootsSurely({ machine }: Variant): boolean {
 /** A guest that goes on elsewhere starts over there as well: firmware and kernel are there, too. */
 async function reboot(machines: TwoMachines, side: Side): Promise<void> {
   const shown = side.console().length;
-  machines.guest('reboot -f', ANSWER_TIMEOUT_MS).catch(() => undefined); // it cannot answer
+  machines.guest('reboot -f', NO_ANSWER_MS).catch(() => undefined);
   const isUp = (): boolean => side.console().slice(shown).includes(READY);
   if (await waitUntil(isUp, { timeoutMs: BOOT_TIMEOUT_MS, everyMs: 50 })) return;
   throw new Error(`the guest did not come up again; it printed:\n${side.console().slice(shown)}`);
