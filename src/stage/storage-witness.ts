@@ -5,9 +5,10 @@ import type { CapturedFrame } from './pcap.js';
 import { portsOf, Tcpdump } from './tcpdump.js';
 import { TcpStream, tcpSegmentOf } from './tcp-stream.js';
 
-/** All of a packet: segments come as large as the kernel makes them. */
-const SNAP_BYTES = 262_144;
-const BUFFER_KIB = 65_536;
+/** All of a packet: segments come as large as IPv4 lets the kernel make them. */
+const SNAP_BYTES = 66_000;
+/** Each packet takes its place of that size: some 2000 may wait for a reader that has no processor. */
+const BUFFER_KIB = 131_072;
 
 const FROM_HOSTS = 'inbound and tcp dst port 10809';
 
