@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "front_end.h"
 #include "ring/disk/disk_device.h"
 #include "ring/disk/virtio_blk.h"
+#include "world.h"
 
 namespace kemari::fuzz {
 namespace {
@@ -156,40 +156,21 @@ void step(FrontEnd& front_end, RamFile& file, OutputGate& gate, bool& was_open, 
 }
 
 void run(Input input) {
-  static const UniqueFd ram = make_ram_fd();
-  static const std::shared_ptr<RamFile> file = RamFile::map(ram.get());
-  std::memset(file->data(), 0, file->size_bytes());
-  int sockets[2];
-  KEMARI_ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
-  const UniqueFd front_end_side(sockets[0]);
+  World world;
   const uint8_t shape = input.byte();
-  const auto gate = std::make_shared<OutputGate>();
   bool was_open = (shape & 1) == 0;
-  if (!was_open) gate->close();
-  Ending ending;
-  DiskDevice disk({.name = "fuzz",
-                   .socket = UniqueFd(sockets[1]),
-                   .gate = gate,
-                   .allow_io_uring = false,
-                   .on_event = [&ending](const DeviceEvent& event) { ending.on_event(event); }},
-                  {.queues = 1, .serial = "fuzz"}, std::make_unique<MemoryStorage>(input.byte(), was_open));
+  if (!was_open) world.gate->close();
+  DiskDevice disk(world.options(false), {.queues = 1, .serial = "fuzz"},
+                  std::make_unique<MemoryStorage>(input.byte(), was_open));
   disk.set_suspend_on_stop((shape & 2) != 0);
-  FrontEnd front_end(front_end_side.get(), ram.get());
   constexpr uint64_t kAlways = VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE | VIRTIO_BLK_F_TOPOLOGY;
-  set_up(front_end, kAlways | ((shape & 4) != 0 ? VIRTIO_BLK_F_FLUSH : 0));
-  bool hung_up = false;
-  run_device(disk, ending, [&] {
-    if (!input.empty()) {
-      step(front_end, *file, *gate, was_open, input);
-      return true;
-    }
-    if (!std::exchange(hung_up, true)) {
-      shutdown(front_end_side.get(), SHUT_WR);
-      was_open = true;
-      gate->open();
-    }
-    return false;
-  });
+  set_up(world.front_end, kAlways | ((shape & 4) != 0 ? VIRTIO_BLK_F_FLUSH : 0));
+  const auto turn = [&] {
+    if (input.empty()) return false;
+    step(world.front_end, world.ram, *world.gate, was_open, input);
+    return true;
+  };
+  world.play(disk, turn, [&] { was_open = true; });
 }
 
 }  // namespace

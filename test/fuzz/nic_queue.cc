@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "front_end.h"
 #include "ring/net/nic.h"
+#include "world.h"
 
 namespace kemari {
 namespace {
@@ -197,47 +197,27 @@ struct Guest {
 };
 
 void run(Input input) {
-  static const UniqueFd ram = make_ram_fd();
-  static const std::shared_ptr<RamFile> file = RamFile::map(ram.get());
-  std::memset(file->data(), 0, file->size_bytes());
-  int sockets[2];
-  KEMARI_ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
-  const UniqueFd front_end_side(sockets[0]);
+  World world;
   const uint8_t shape = input.byte();
-  const auto gate = std::make_shared<OutputGate>();
   const bool was_open = (shape & 1) == 0;
-  if (!was_open) gate->close();
-  Ending ending;
-  Nic nic({.name = "fuzz",
-           .socket = UniqueFd(sockets[1]),
-           .gate = gate,
-           .allow_io_uring = false,
-           .on_event = [&ending](const DeviceEvent& event) { ending.on_event(event); }},
-          {.name = "fuzz", .bridge = "", .queues = 1, .guest_mac = {2, 0, 0, 0, 0, 1}});
+  if (!was_open) world.gate->close();
+  Nic nic(world.options(false), {.name = "fuzz", .bridge = "", .queues = 1, .guest_mac = {2, 0, 0, 0, 0, 1}});
   const UniqueFd host(host_side);
   nic.set_suspend_on_stop((shape & 2) != 0);
-  FrontEnd front_end(front_end_side.get(), ram.get());
   constexpr uint64_t kChecksums = VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM;
   constexpr uint64_t kSegments = VIRTIO_NET_F_HOST_TSO4 | VIRTIO_NET_F_HOST_TSO6 | VIRTIO_NET_F_HOST_UFO |
                                  VIRTIO_NET_F_GUEST_TSO4 | VIRTIO_NET_F_GUEST_TSO6 | VIRTIO_NET_F_HOST_USO;
   const uint64_t features = ((shape & 4) != 0 ? kChecksums : 0) | ((shape & 12) == 12 ? kSegments : 0) |
                             ((shape & 16) != 0 ? VIRTIO_NET_F_MRG_RXBUF : 0);
-  Guest guest{*file, front_end, *gate, features, was_open};
+  Guest guest{world.ram, world.front_end, *world.gate, features, was_open};
   guest.start();
-  bool hung_up = false;
-  run_device(nic, ending, [&] {
+  const auto turn = [&] {
     guest.watch();
-    if (!input.empty()) {
-      guest.step(input);
-      return true;
-    }
-    if (!std::exchange(hung_up, true)) {
-      shutdown(front_end_side.get(), SHUT_WR);
-      guest.was_open = true;
-      gate->open();
-    }
-    return false;
-  });
+    if (input.empty()) return false;
+    guest.step(input);
+    return true;
+  };
+  world.play(nic, turn, [&] { guest.was_open = true; });
 }
 
 }  // namespace

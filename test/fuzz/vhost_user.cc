@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "front_end.h"
+#include "world.h"
 
 namespace kemari::fuzz {
 namespace {
@@ -169,37 +169,18 @@ void step(FrontEnd& front_end, RamFile& file, OutputGate& gate, Input& input) {
 }
 
 void run(Input input) {
-  static const UniqueFd ram = make_ram_fd();
-  static const std::shared_ptr<RamFile> file = RamFile::map(ram.get());
-  std::memset(file->data(), 0, file->size_bytes());
-  int sockets[2];
-  KEMARI_ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
-  const UniqueFd front_end_side(sockets[0]);
+  World world;
   const uint8_t shape = input.byte();
-  const auto gate = std::make_shared<OutputGate>();
-  if ((shape & 2) != 0) gate->close();
-  Ending ending;
-  TrivialDevice device({.name = "fuzz",
-                        .socket = UniqueFd(sockets[1]),
-                        .gate = gate,
-                        .allow_io_uring = (shape & 0xf0) == 0xf0,  // seldom: the kernel takes its time to make one
-                        .on_event = [&ending](const DeviceEvent& event) { ending.on_event(event); }});
+  if ((shape & 2) != 0) world.gate->close();
+  TrivialDevice device(world.options((shape & 0xf0) == 0xf0));  // seldom: the kernel takes its time to make one
   device.set_suspend_on_stop((shape & 4) != 0);
-  FrontEnd front_end(front_end_side.get(), ram.get());
-  if ((shape & 1) != 0) set_up(front_end, 0xff);
-  bool hung_up = false;
-  // One turn of the front-end and its guest; false once there is nothing more to come.
-  run_device(device, ending, [&] {
-    if (!input.empty()) {
-      step(front_end, *file, *gate, input);
-      return true;
-    }
-    if (!std::exchange(hung_up, true)) {
-      shutdown(front_end_side.get(), SHUT_WR);
-      gate->open();  // a queue that drains must not wait for us for ever
-    }
-    return false;
-  });
+  if ((shape & 1) != 0) set_up(world.front_end, 0xff);
+  const auto turn = [&] {
+    if (input.empty()) return false;
+    step(world.front_end, world.ram, *world.gate, input);
+    return true;
+  };
+  world.play(device, turn, [] {});
 }
 
 }  // namespace
