@@ -66,11 +66,10 @@ int find_key(SSL* ssl, const unsigned char* identity, size_t identity_bytes, SSL
   return !is_ours || *session != nullptr ? 1 : 0;
 }
 
-}  // namespace
+using UniqueContext = std::unique_ptr<SSL_CTX, FreeContext>;
 
-UniqueSsl make_psk_session(PskSecret secret, bool is_client) {
-  ERR_clear_error();
-  const std::unique_ptr<SSL_CTX, FreeContext> context(SSL_CTX_new(TLS_method()));
+UniqueContext make_context() {
+  UniqueContext context(SSL_CTX_new(TLS_method()));
   if (context == nullptr) tls_failed("SSL_CTX_new");
   SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
@@ -85,7 +84,20 @@ UniqueSsl make_psk_session(PskSecret secret, bool is_client) {
       SSL_CTX_set_num_tickets(context.get(), 0) != 1) {
     tls_failed("SSL_CTX_set");
   }
-  UniqueSsl ssl(SSL_new(context.get()));
+  return context;
+}
+
+// One for all sessions: it knows no secret.
+SSL_CTX* context() {
+  static const UniqueContext made = make_context();
+  return made.get();
+}
+
+}  // namespace
+
+UniqueSsl make_psk_session(PskSecret secret, bool is_client) {
+  ERR_clear_error();
+  UniqueSsl ssl(SSL_new(context()));
   if (ssl == nullptr) tls_failed("SSL_new");
   auto owned = std::make_unique<PskSecret>(std::move(secret));
   if (SSL_set_ex_data(ssl.get(), secret_index(), owned.get()) != 1) tls_failed("SSL_set_ex_data");
