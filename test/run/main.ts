@@ -13,10 +13,13 @@ import { Totals } from './totals.js';
 const files = process.argv.slice(2);
 /** The same ones every time: whoever looks for what another seed finds has `npm run drill`. */
 const DRILLS = ['--count', '20', '--seed', '2'] as const;
-const ROOMS_WITH_GUESTS = ['bench', 'capture', 'commands/restore', 'drills', 'exhaustion', 'faults', 'xen'];
+const ROOMS_WITH_GUESTS = ['bench', 'capture', 'commands/restore', 'drills', 'exhaustion', 'faults'];
 const GUESTS = ROOMS_WITH_GUESTS.map((room) => `dist/test/${room}/**/*.test.js`);
+/** Nested machines: as heavy as guests, and built first. */
+const XEN = 'dist/test/xen/**/*.test.js';
 const BESIDE = { niceness: 10 };
 const long = process.env['KEMARI_LONG'] !== undefined;
+const xen = process.env['KEMARI_XEN'] !== undefined;
 const mark = runMark();
 const totals = new Totals();
 const startMs = performance.now();
@@ -39,22 +42,27 @@ if (files[0] === '--tsan') {
   say('rings and link under ThreadSanitizer');
   await runSanitized('thread', 'tsan: ', ['dist/test/ring/**/*.test.js', 'dist/test/link/**/*.test.js']);
 } else if (files.length > 0) {
+  if (xen) await buildXen();
   await runAva(totals, '', files);
 } else {
   say('tests with guests, one guest at a time; beside them lint and every other test');
-  await Promise.all([runWithGuests(), runBeside()]);
+  const xenBuilt = runBeside();
+  await Promise.all([runWithGuests(xenBuilt), xenBuilt.then(runLongBeside)]);
 }
 endLeftovers(totals, mark);
 say(`\ntotal time: ${Math.round((performance.now() - startMs) / 1000)} s`);
 for (const line of totals.lines()) say(line);
 process.exitCode = totals.exitCode;
 
-async function runWithGuests(): Promise<void> {
+async function runWithGuests(xenBuilt: Promise<void>): Promise<void> {
   const fetched = long ? await runStage(totals, 'fetch the other QEMU', ['hack/qemu-versions']) : [];
   await runAva(totals, '', GUESTS, { secondTry: true });
-  if (!long) return;
-  await runDrills();
-  await runDrillsWithOtherQemu(fetched.at(-1) ?? '');
+  if (long) {
+    await runDrills();
+    await runDrillsWithOtherQemu(fetched.at(-1) ?? '');
+  }
+  await xenBuilt;
+  await runAva(totals, '', [XEN], { secondTry: true });
 }
 
 /** They take what the guests leave of the processors: guests under emulation wait a lot. */
@@ -62,12 +70,21 @@ async function runBeside(): Promise<void> {
   await runStage(totals, 'eslint', ['node_modules/.bin/eslint', '.'], BESIDE);
   await runStage(totals, 'prettier', ['node_modules/.bin/prettier', '--check', '.'], BESIDE);
   await runStage(totals, 'clang-format', ['hack/clang-format', '--check'], BESIDE);
-  const others = ['dist/test/**/*.test.js', ...GUESTS.map((files) => `!${files}`)];
+  const others = ['dist/test/**/*.test.js', ...[...GUESTS, XEN].map((files) => `!${files}`)];
   await runAva(totals, '', others, { ...BESIDE, secondTry: true });
+  if (xen) await buildXen();
+}
+
+async function runLongBeside(): Promise<void> {
   if (!long) return;
   await runSimulator();
   await runSanitized('address', 'sanitized: ', ['dist/test/ring/**/*.test.js']);
   await runFuzzers();
+}
+
+async function buildXen(): Promise<void> {
+  await runStage(totals, 'build the hypervisor', ['hack/xen-build'], BESIDE);
+  await runStage(totals, 'build the image of dom0', ['hack/xen-image'], BESIDE);
 }
 
 async function runDrills(): Promise<void> {
