@@ -5,13 +5,13 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "ring/inflight_area.h"
 #include "ring/pending_list.h"
+#include "ring/request_queue.h"
 #include "ring/ring_state.h"
-#include "ring/split_queue.h"
-#include "unique_fd.h"
 
 namespace kemari {
 
@@ -45,10 +45,11 @@ struct DeviceQueue {
     std::shared_ptr<const std::vector<uint8_t>> bytes;
   };
 
-  DeviceQueue(const GuestMemory& memory, uint32_t queue_index) : index(queue_index), split(memory) {}
+  DeviceQueue(std::unique_ptr<RequestQueue> requests, uint32_t queue_index)
+      : index(queue_index), ring(std::move(requests)) {}
 
   // The guest has a chain for a device that waits for one.
-  bool is_offered() const noexcept { return running && split.offered(); }
+  bool is_offered() const noexcept { return running && ring->offered(); }
 
   // What a device still has in its hands.
   uint32_t in_flight() const noexcept { return pending.count() - static_cast<uint32_t>(kept.size()); }
@@ -59,18 +60,14 @@ struct DeviceQueue {
   bool running = false;       // started and enabled: the device was told to serve it
   bool start_wanted = false;  // discarding: kicked meanwhile
   bool fault_reported = false;
-  bool call_missed = false;  // the guest was to be called, but there was no descriptor yet
   bool unpublished = false;  // used entries were written since the last publish
 
   // As the front-end configured it. `base` is what GET_VRING_BASE answers while the queue is not started.
   uint32_t size = 0;
   std::optional<QueueAddresses> addresses;
   uint16_t base = 0;
-  UniqueFd kick;
-  UniqueFd call;
-  UniqueFd error;
 
-  SplitQueue split;
+  const std::unique_ptr<RequestQueue> ring;
   PendingList pending;
   std::deque<uint16_t> resubmit;  // of a former life, to be popped first, oldest first
   std::vector<Kept> kept;         // suspended: completions in their order; the requests are still pending

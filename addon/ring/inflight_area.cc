@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "error.h"
-#include "ring/split_queue.h"
+#include "ring/request_queue.h"
 
 namespace kemari {
 
@@ -54,7 +54,7 @@ void step() {
 }
 
 void check_shape(uint16_t queue_count, uint16_t queue_size) {
-  if (queue_count == 0 || queue_size == 0 || queue_size > SplitQueue::kMaxSize || !std::has_single_bit(queue_size)) {
+  if (queue_count == 0 || queue_size == 0 || queue_size > RequestQueue::kMaxSize || !std::has_single_bit(queue_size)) {
     fail("KEMARI_VHOST_USER_INFLIGHT", "an inflight area for " + std::to_string(queue_count) + " queues of size " +
                                            std::to_string(queue_size) + " is asked for");
   }
@@ -144,7 +144,7 @@ InflightArea::InflightArea(std::shared_ptr<RamFile> file, uint64_t size_bytes, u
 
 std::shared_ptr<InflightArea> InflightArea::create(uint16_t queue_count, uint16_t queue_size) {
   check_shape(queue_count, queue_size);
-  const uint64_t size = queue_count * region_bytes(SplitQueue::kMaxSize);
+  const uint64_t size = queue_count * region_bytes(RequestQueue::kMaxSize);
   UniqueFd fd(memfd_create("kemari-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd.valid()) fail_errno("KEMARI_VHOST_USER_INFLIGHT", "memfd_create", "cannot create an inflight area");
   if (ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
@@ -154,7 +154,7 @@ std::shared_ptr<InflightArea> InflightArea::create(uint16_t queue_count, uint16_
     fail_errno("KEMARI_VHOST_USER_INFLIGHT", "fcntl", "cannot seal an inflight area");
   }
   std::shared_ptr<RamFile> file = RamFile::map(fd.get());
-  std::shared_ptr<InflightArea> area(new InflightArea(std::move(file), size, 0, queue_count, SplitQueue::kMaxSize));
+  std::shared_ptr<InflightArea> area(new InflightArea(std::move(file), size, 0, queue_count, RequestQueue::kMaxSize));
   area->fd_ = std::move(fd);
   return area;
 }
@@ -171,8 +171,8 @@ std::shared_ptr<InflightArea> InflightArea::adopt(int fd, uint64_t size_bytes, u
                                            " inside its file");
   }
   // One of ours comes back with the size that the front-end first spoke of.
-  const bool ours = size_bytes == queue_count * region_bytes(SplitQueue::kMaxSize);
-  const uint16_t room = ours ? SplitQueue::kMaxSize : queue_size;
+  const bool ours = size_bytes == queue_count * region_bytes(RequestQueue::kMaxSize);
+  const uint16_t room = ours ? RequestQueue::kMaxSize : queue_size;
   return std::shared_ptr<InflightArea>(new InflightArea(std::move(file), size_bytes, offset, queue_count, room));
 }
 

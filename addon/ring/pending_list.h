@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "error.h"
-#include "ring/split_queue.h"
+#include "ring/request_queue.h"
 
 namespace kemari {
 

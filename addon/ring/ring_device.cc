@@ -8,7 +8,6 @@
 
 #include "error.h"
 #include "ring/device_queue.h"
-#include "ring/inflight_area.h"
 #include "ring/vhost_user_session.h"
 
 namespace kemari {
@@ -18,8 +17,9 @@ static constexpr size_t kMaxThreadNameBytes = 15;  // of pthread_setname_np
 RingDevice::RingDevice(Options options)
     : name_(std::move(options.name)),
       on_event_(std::move(options.on_event)),
-      loop_(EventLoop::create(options.allow_io_uring)),
-      session_(std::make_unique<VhostUserSession>(*this, std::move(options.socket))) {
+      loop_(EventLoop::create(options.allow_io_uring)) {
+  front_end_ = options.front_end ? options.front_end(*this)
+                                 : std::make_unique<VhostUserSession>(*this, std::move(options.socket));
   lane_ = std::make_unique<GateLane>(std::move(options.gate), [this] {
     lane_woken_.store(true);
     loop_->wake();
@@ -40,14 +40,16 @@ void RingDevice::make_queues() {
   KEMARI_ASSERT(!stopped_ && !thread_.joinable() && queues_.empty());
   const uint32_t count = queue_count();
   KEMARI_ASSERT(count >= 1 && count <= kMaxQueues);
-  for (uint32_t i = 0; i < count; i++) queues_.push_back(std::make_unique<DeviceQueue>(memory_, i));
+  for (uint32_t i = 0; i < count; i++) {
+    queues_.push_back(std::make_unique<DeviceQueue>(front_end_->make_queue(i), i));
+  }
 }
 
 void RingDevice::stop() {
   const std::lock_guard life(life_mutex_);
   if (std::exchange(stopped_, true)) return;
   if (!thread_.joinable()) {
-    session_->close();
+    front_end_->close();
     return;
   }
   KEMARI_ASSERT(thread_.get_id() != std::this_thread::get_id());
@@ -113,8 +115,8 @@ uint32_t RingDevice::submitted() {
   return count - kept_back;
 }
 
-SplitQueue& RingDevice::queue(uint32_t index) noexcept {
-  return queues_[index]->split;
+RequestQueue& RingDevice::queue(uint32_t index) noexcept {
+  return *queues_[index]->ring;
 }
 
 bool RingDevice::running(uint32_t index) const noexcept {
@@ -177,8 +179,7 @@ void RingDevice::serve(std::unique_lock<std::mutex>& lock, Turn&& turn) {
 void RingDevice::enter() {
   loop_->enter_thread();
   protect([this] {
-    loop_->add(session_->fd(), [this] { protect([this] { session_->serve(); }); });
-    watched_ = true;
+    front_end_->open();
     thread_started();
   });
 }
@@ -192,7 +193,6 @@ void RingDevice::leave(std::unique_lock<std::mutex>& lock) {
   lane_.reset();
   loop_.reset();
   queues_.clear();
-  inflight_area_.reset();
   memory_.clear();
 }
 
@@ -236,7 +236,7 @@ bool RingDevice::serve_offered() {
     if (!queue->is_offered()) continue;
     any = true;
     // The device wishes for the next one again.
-    queue->split.set_kicks_wanted(false);
+    queue->ring->set_kicks_wanted(false);
     protect([&] { queue_kicked(queue->index); });
   }
   return any;
@@ -245,7 +245,7 @@ bool RingDevice::serve_offered() {
 // True when something was offered just now, so that nobody may sleep.
 bool RingDevice::arm_kicks() {
   bool any = false;
-  for (const auto& queue : queues_) any |= queue->running && queue->split.arm_kicks();
+  for (const auto& queue : queues_) any |= queue->running && queue->ring->arm_kicks();
   return any;
 }
 
@@ -262,9 +262,8 @@ void RingDevice::connection_ended(DeviceEvent event) {
 
 void RingDevice::let_go() {
   if (std::exchange(gone_, true)) return;
-  if (watched_) loop_->remove(session_->fd());
-  session_->close();
   for (const auto& queue : queues_) discard(*queue);
+  front_end_->close();
   abandon();
 }
 

@@ -1,5 +1,5 @@
-// One vhost-user device of a guest and the thread that serves it: the back-end side of the protocol, the queues' life
-// cycle and the event loop. A disk or a NIC derives from it and says what its queues mean.
+// One device of a guest and the thread that serves it: the queues' life cycle, and the event loop. Its front-end says
+// where queues are and when they start and stop. A disk or a NIC derives from it and says what its queues mean.
 #pragma once
 
 #include <atomic>
@@ -14,17 +14,16 @@
 
 #include "memory/guest_memory.h"
 #include "ring/event_loop.h"
+#include "ring/front_end.h"
 #include "ring/idle_poll.h"
 #include "ring/output_gate.h"
+#include "ring/request_queue.h"
 #include "ring/ring_state.h"
-#include "ring/split_queue.h"
 #include "unique_fd.h"
 
 namespace kemari {
 
 struct DeviceQueue;
-class InflightArea;
-class VhostUserSession;
 
 // What a device tells its owner (delivered to JavaScript as a message). `text` is for people.
 struct DeviceEvent {
@@ -64,7 +63,8 @@ class RingDevice {
  public:
   struct Options {
     std::string name;                  // for the thread's name and messages, e.g. "disk0"
-    UniqueFd socket;                   // connected vhost-user socket, this side
+    UniqueFd socket;                   // connected vhost-user socket, this side, or else
+    FrontEndMaker front_end;           // who speaks for the guest's driver
     std::shared_ptr<OutputGate> gate;  // the domain's
     bool allow_io_uring = true;
     std::function<void(DeviceEvent)> on_event;  // called on the ring thread; must not block
@@ -174,7 +174,7 @@ class RingDevice {
   GuestMemory& memory() noexcept { return memory_; }
   GateLane& lane() noexcept { return *lane_; }
   const GateLane& lane() const noexcept { return *lane_; }
-  SplitQueue& queue(uint32_t index) noexcept;
+  RequestQueue& queue(uint32_t index) noexcept;
   // Started and enabled. Where false, pop() yields kEmpty.
   bool running(uint32_t index) const noexcept;
 
@@ -229,14 +229,13 @@ class RingDevice {
   void failed() noexcept;  // in a catch block
   void connection_ended(DeviceEvent event);
   // --- the queues' life (ring_device_queues.cc) ---
-  void set_kick(DeviceQueue& queue, UniqueFd fd);
   void set_enabled(DeviceQueue& queue, bool enabled);
   void kicked(DeviceQueue& queue);
   void try_start(DeviceQueue& queue);
   bool at_same_place(DeviceQueue& queue);
   void begin(DeviceQueue& queue);
   void prepare(DeviceQueue& queue);
-  void take_inflight_area(DeviceQueue& queue);
+  InflightQueue inflight_of(const DeviceQueue& queue);
   void now_started(DeviceQueue& queue);
   void start_restored(DeviceQueue& queue);  // ring_device_cut.cc
   void resume(DeviceQueue& queue);
@@ -249,10 +248,8 @@ class RingDevice {
   bool advance(DeviceQueue& queue);  // what became possible since; true if anything
   void memory_replaced();
   void publish(DeviceQueue& queue);
-  void call(DeviceQueue& queue);
   void drop_held(DeviceQueue& queue);
   void forget(DeviceQueue& queue, uint16_t head);
-  void set_call(DeviceQueue& queue, UniqueFd fd);
   void report_fault(DeviceQueue& queue);
   void finish(uint32_t index, uint16_t head, uint32_t written, uint64_t touched);
 
@@ -266,12 +263,8 @@ class RingDevice {
   bool announced_ = false;  // kStarted was sent
   bool restored_ = false;   // restore() was called
   uint64_t restored_features_ = 0;
-  bool watched_ = false;  // the session's socket is in the loop
-  bool event_idx_ = false;
-  bool indirect_ = false;
   std::function<void(DeviceEvent)> on_event_;
   GuestMemory memory_;
-  std::shared_ptr<InflightArea> inflight_area_;
   std::unique_ptr<EventLoop> loop_;  // this and what follows goes as the thread ends
   std::unique_ptr<GateLane> lane_;   // wakes loop_, so it goes first
   // Requests that ended since the last wait; more than kFewCompletions are a batch (of one request and its answer
@@ -280,7 +273,7 @@ class RingDevice {
   static constexpr uint32_t kFewCompletions = 2;
   IdlePoll idle_poll_;
   std::vector<std::unique_ptr<DeviceQueue>> queues_;
-  std::unique_ptr<VhostUserSession> session_;
+  std::unique_ptr<FrontEnd> front_end_;
   std::mutex life_mutex_;  // start() and stop()
   std::thread thread_;
   bool stopped_ = false;  // stop() has ended

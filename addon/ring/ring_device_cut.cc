@@ -7,9 +7,7 @@
 #include "error.h"
 #include "fault/fault.h"
 #include "ring/device_queue.h"
-#include "ring/inflight_area.h"
 #include "ring/ring_device.h"
-#include "ring/vhost_user_session.h"
 
 namespace kemari {
 
@@ -18,51 +16,32 @@ namespace {
 // The device's requests of one queue, by head.
 using RequestTable = std::vector<const DeviceRequest*>;
 
-std::vector<GpaSegment> to_gpa(const GuestMemory& memory, const std::vector<Segment>& segments) {
-  std::vector<GpaSegment> translated;
-  translated.reserve(segments.size());
-  for (const Segment& segment : segments) {
-    const std::optional<uint64_t> gpa = memory.gpa_of(segment.hva, segment.length);
-    if (!gpa) fail("KEMARI_RING_STATE", "a request in flight has a buffer in memory that was taken from the guest");
-    translated.push_back({*gpa, segment.length});
-  }
-  return translated;
-}
-
-std::vector<Segment> to_hva(const GuestMemory& memory, const std::vector<GpaSegment>& segments) {
-  std::vector<Segment> translated;
-  translated.reserve(segments.size());
-  for (const GpaSegment& segment : segments) {
-    uint8_t* hva = memory.at_gpa(segment.gpa, segment.length);
-    if (hva == nullptr) {
-      fail("KEMARI_RING_STATE", "a request of a checkpoint has a buffer outside guest memory, at guest address " +
-                                    std::to_string(segment.gpa));
-    }
-    translated.push_back({hva, segment.length});
-  }
-  return translated;
-}
-
-CutQueue cut_queue(const GuestMemory& memory, const DeviceQueue& queue, const RequestTable& requests) {
+CutQueue cut_queue(const DeviceQueue& queue, const RequestTable& requests) {
   CutQueue cut;
   cut.index = queue.index;
-  cut.size = queue.split.size();
-  cut.last_available = queue.split.last_available_index();
-  cut.used = queue.split.used_index();
-  for (const DeviceQueue::Kept& kept : queue.kept) cut.kept.push_back({kept.head, kept.written});
+  cut.size = queue.ring->size();
+  cut.last_available = queue.ring->last_available_index();
+  cut.used = queue.ring->used_index();
+  for (const DeviceQueue::Kept& kept : queue.kept) {
+    CutQueue::Kept& described = cut.kept.emplace_back();
+    described.head = kept.head;
+    described.written = kept.written;
+    queue.ring->describe_kept(described);
+  }
   cut.unread.assign(queue.resubmit.begin(), queue.resubmit.end());
   for (uint16_t head = queue.pending.oldest(); head != PendingList::kNone; head = queue.pending.after(head)) {
     const PendingList::Entry& entry = queue.pending[head];
     if (entry.kept) continue;
     const DeviceRequest* request = requests[head];
     KEMARI_ASSERT(request != nullptr);
-    cut.pending.push_back({.head = head,
-                           .kind = request->kind,
-                           .place = request->place,
-                           .sequence = request->sequence,
-                           .sector = request->sector,
-                           .writable = to_gpa(memory, entry.writable),
-                           .bytes = request->bytes});
+    CutRequest& pending = cut.pending.emplace_back();
+    pending.head = head;
+    pending.kind = request->kind;
+    pending.place = request->place;
+    pending.sequence = request->sequence;
+    pending.sector = request->sector;
+    pending.bytes = request->bytes;
+    queue.ring->describe(head, entry.writable, pending);
   }
   return cut;
 }
@@ -81,10 +60,10 @@ std::vector<uint8_t> RingDevice::cut() {
   lane_->freeze();
   const std::vector<DeviceRequest> requests = requests_to_cut();
   std::vector<RequestTable> tables(queues_.size());
-  for (const auto& queue : queues_) tables[queue->index].resize(queue->split.size());
+  for (const auto& queue : queues_) tables[queue->index].resize(queue->ring->size());
   for (const DeviceRequest& request : requests) tables[request.queue][request.head] = &request;
   RingState state{.kind = kind(),
-                  .features = session_->features(),
+                  .features = front_end_->features(),
                   .queue_count = static_cast<uint32_t>(queues_.size()),
                   .unanswered_writes = unanswered_to_cut(),
                   .unflushed = unflushed_to_cut(),
@@ -93,7 +72,7 @@ std::vector<uint8_t> RingDevice::cut() {
                   .answered = {}};
   for (const auto& queue : queues_) {
     if (queue->state == QueueState::kSuspended) {
-      state.queues.push_back(cut_queue(memory_, *queue, tables[queue->index]));
+      state.queues.push_back(cut_queue(*queue, tables[queue->index]));
     } else if (queue->state == QueueState::kRestored) {
       state.queues.push_back(queue->restored->queue);
     }
@@ -139,12 +118,12 @@ void RingDevice::start_restored(DeviceQueue& queue) {
   const std::unique_ptr<DeviceQueue::Restored> restored = std::move(queue.restored);
   const CutQueue& cut = restored->queue;
   queue.state = QueueState::kStopped;
-  if (session_->features() != restored_features_) {
+  if (front_end_->features() != restored_features_) {
     fail("KEMARI_RING_STATE", name_ + ": the machine starts it with other features than those of the checkpoint");
   }
-  queue.split.set_size(queue.size);
-  queue.split.set_addresses(*queue.addresses);
-  const uint16_t used = queue.split.used_index_in_memory();
+  queue.ring->set_size(queue.size);
+  queue.ring->set_addresses(*queue.addresses);
+  const uint16_t used = queue.ring->used_index_in_memory();
   if (queue.size != cut.size || queue.base != cut.last_available || used != cut.used) {
     // The guest had reset the device by the cut; else machine and rings are not of one checkpoint, and it will wait for
     // its requests in vain.
@@ -157,11 +136,12 @@ void RingDevice::start_restored(DeviceQueue& queue) {
   // All that can be wrong is found before anything happens.
   std::vector<std::vector<Segment>> writable;
   writable.reserve(cut.pending.size());
-  for (const CutRequest& request : cut.pending) writable.push_back(to_hva(memory_, request.writable));
+  for (const CutRequest& request : cut.pending) writable.push_back(queue.ring->adopt(request));
+  for (const CutQueue::Kept& kept : cut.kept) queue.ring->adopt_kept(kept);
   prepare(queue);
-  take_inflight_area(queue);
+  queue.inflight = inflight_of(queue);
   if (queue.inflight.valid()) queue.inflight.reset(used);
-  queue.split.start();
+  queue.ring->start();
   for (size_t i = 0; i < cut.pending.size(); i++) {
     queue.pending.add(cut.pending[i].head, writable[i], true);
     if (queue.inflight.valid()) queue.inflight.popped(cut.pending[i].head);
@@ -172,7 +152,7 @@ void RingDevice::start_restored(DeviceQueue& queue) {
   }
   now_started(queue);
   for (const CutQueue::Kept& kept : cut.kept) {
-    queue.split.push_used(kept.head, kept.written);
+    queue.ring->push_used(kept.head, kept.written);
     queue.unpublished = true;
   }
   publish(queue);

@@ -1,51 +1,14 @@
 // The life of a device's queues: started, stopped, suspended and taken away, with requests in flight at any time.
-#include <unistd.h>
-
-#include <algorithm>
 #include <string>
 #include <utility>
 
 #include "error.h"
 #include "ring/device_queue.h"
-#include "ring/inflight_area.h"
 #include "ring/ring_device.h"
-#include "ring/vhost_user_session.h"
 
 namespace kemari {
 
-namespace {
-
-// Adds one to an eventfd. It fails only where the counter is full, that is, where the other side has events to read.
-void signal(const UniqueFd& fd) {
-  const uint64_t one = 1;
-  if (fd.valid() && write(fd.get(), &one, sizeof one) < 0) return;
-}
-
-// Takes the events of a (non-blocking) eventfd; false when there were none.
-bool drain(const UniqueFd& fd) {
-  uint64_t count;
-  return read(fd.get(), &count, sizeof count) == sizeof count;
-}
-
-}  // namespace
-
 // --- configuration --------------------------------------------------------------------------------------------------
-
-void RingDevice::set_kick(DeviceQueue& queue, UniqueFd fd) {
-  if (queue.kick.valid()) loop_->remove(queue.kick.get());
-  queue.kick = std::move(fd);
-  drain(queue.kick);
-  loop_->add(queue.kick.get(), [this, &queue] { protect([&] { kicked(queue); }); });
-  // A ring that is configured starts here and does not wait for its first kick, as the specification would have it:
-  // what the guest offered while the ring was stopped, it will not kick for again.
-  kicked(queue);
-}
-
-void RingDevice::set_call(DeviceQueue& queue, UniqueFd fd) {
-  queue.call = std::move(fd);
-  // A front-end names it after the kick: what was published in between still has to be told.
-  if (queue.call.valid() && std::exchange(queue.call_missed, false)) signal(queue.call);
-}
 
 void RingDevice::set_enabled(DeviceQueue& queue, bool enabled) {
   if (queue.enabled == enabled) return;
@@ -65,7 +28,7 @@ void RingDevice::kicked(DeviceQueue& queue) {
 
 void RingDevice::memory_replaced() {
   for (const auto& queue : queues_) {
-    if (queue->state == QueueState::kStarted) queue->split.set_addresses(*queue->addresses);
+    if (queue->state == QueueState::kStarted) queue->ring->set_addresses(*queue->addresses);
   }
   memory_changed();
 }
@@ -96,26 +59,26 @@ void RingDevice::try_start(DeviceQueue& queue) {
 // The used index tells a reset ring apart even where the avail index happens to agree.
 bool RingDevice::at_same_place(DeviceQueue& queue) {
   if (queue.size != queue.suspended_size || queue.addresses != queue.suspended_addresses ||
-      queue.base != queue.split.last_available_index()) {
+      queue.base != queue.ring->last_available_index()) {
     return false;
   }
-  queue.split.set_addresses(*queue.addresses);
-  return queue.split.used_index_in_memory() == queue.split.used_index();
+  queue.ring->set_addresses(*queue.addresses);
+  return queue.ring->used_index_in_memory() == queue.ring->used_index();
 }
 
 void RingDevice::begin(DeviceQueue& queue) {
   prepare(queue);
   adopt_inflight(queue);
-  queue.split.start();
+  queue.ring->start();
   now_started(queue);
   update_running(queue);
 }
 
 void RingDevice::prepare(DeviceQueue& queue) {
-  queue.split.set_size(queue.size);
-  queue.split.set_addresses(*queue.addresses);
-  queue.split.set_features(indirect_, event_idx_);
-  queue.split.set_base(queue.base);
+  queue.ring->set_size(queue.size);
+  queue.ring->set_addresses(*queue.addresses);
+  queue.ring->set_accepted(front_end_->features());
+  queue.ring->set_base(queue.base);
   queue.pending.set_size(static_cast<uint16_t>(queue.size));
   queue.resubmit.clear();
 }
@@ -126,49 +89,47 @@ void RingDevice::now_started(DeviceQueue& queue) {
   if (!std::exchange(announced_, true)) emit({DeviceEvent::Type::kStarted, "", name_ + ": the guest has started it"});
 }
 
-void RingDevice::take_inflight_area(DeviceQueue& queue) {
-  queue.inflight = inflight_area_ ? inflight_area_->queue(queue.index) : InflightQueue{};
-  if (queue.inflight.valid() && queue.inflight.queue_size() < queue.size) {
+InflightQueue RingDevice::inflight_of(const DeviceQueue& queue) {
+  InflightQueue inflight = front_end_->inflight(queue.index);
+  if (inflight.valid() && inflight.queue_size() < queue.size) {
     fail("KEMARI_VHOST_USER_INFLIGHT", "queue " + std::to_string(queue.index) + " is larger than its inflight area");
   }
+  return inflight;
 }
 
 // What a former back-end left in flight comes first; the ring goes on behind it, whatever base the front-end knows.
 void RingDevice::adopt_inflight(DeviceQueue& queue) {
-  take_inflight_area(queue);
+  queue.inflight = inflight_of(queue);
   if (!queue.inflight.valid()) return;
-  const uint16_t used = queue.split.used_index_in_memory();
+  const uint16_t used = queue.ring->used_index_in_memory();
   const InflightQueue::Recovered recovered = queue.inflight.recover(used);
   // The former back-end may have died between publishing and calling.
-  if (recovered.interrupted) call(queue);
+  if (recovered.interrupted) front_end_->call(queue);
   const std::vector<uint16_t>& heads = recovered.heads;
   if (heads.empty()) return;
   queue.resubmit.assign(heads.begin(), heads.end());
-  queue.split.set_base(static_cast<uint16_t>(used + heads.size()));
+  queue.ring->set_base(static_cast<uint16_t>(used + heads.size()));
 }
 
 void RingDevice::resume(DeviceQueue& queue) {
-  queue.split.set_features(indirect_, event_idx_);
-  InflightQueue area = inflight_area_ ? inflight_area_->queue(queue.index) : InflightQueue{};
+  queue.ring->set_accepted(front_end_->features());
+  InflightQueue area = inflight_of(queue);
   if (!area.same_place(queue.inflight)) {
-    if (area.valid() && area.queue_size() < queue.size) {
-      fail("KEMARI_VHOST_USER_INFLIGHT", "queue " + std::to_string(queue.index) + " is larger than its inflight area");
-    }
     queue.inflight = std::move(area);
     if (queue.inflight.valid()) {
-      queue.inflight.reset(queue.split.used_index());
+      queue.inflight.reset(queue.ring->used_index());
       for (uint16_t head = queue.pending.oldest(); head != PendingList::kNone; head = queue.pending.after(head)) {
         queue.inflight.popped(head);
       }
       for (const uint16_t head : queue.resubmit) queue.inflight.popped(head);
     }
   }
-  queue.split.start();
+  queue.ring->start();
   queue.fault_reported = false;
   queue.state = QueueState::kStarted;
   for (const DeviceQueue::Kept& kept : std::exchange(queue.kept, {})) {
     queue.pending.remove(kept.head);
-    queue.split.push_used(kept.head, kept.written);
+    queue.ring->push_used(kept.head, kept.written);
     if (queue.inflight.valid()) queue.inflight.pushed(kept.head);
     queue.unpublished = true;
   }
@@ -193,10 +154,6 @@ void RingDevice::update_running(DeviceQueue& queue) {
 
 bool RingDevice::stop_queue(DeviceQueue& queue) {
   queue.start_wanted = false;
-  if (queue.kick.valid()) {
-    loop_->remove(queue.kick.get());
-    queue.kick.reset();
-  }
   if (queue.state != QueueState::kStarted) return true;
   queue.state = QueueState::kDraining;
   update_running(queue);
@@ -208,7 +165,7 @@ bool RingDevice::stop_queue(DeviceQueue& queue) {
 bool RingDevice::advance_stop(DeviceQueue& queue) {
   const bool drained = queue.in_flight() == 0 && in_flight(queue.index) == 0;
   if (!drained && !suspend_on_stop_) return false;
-  queue.base = queue.split.stop();
+  queue.base = queue.ring->stop();
   if (drained && queue.resubmit.empty()) {
     queue.state = QueueState::kStopped;
   } else {
@@ -216,13 +173,12 @@ bool RingDevice::advance_stop(DeviceQueue& queue) {
     queue.suspended_size = queue.size;
     queue.suspended_addresses = *queue.addresses;
   }
-  queue.call.reset();
   return true;
 }
 
 bool RingDevice::advance(DeviceQueue& queue) {
   if (queue.state == QueueState::kDraining && advance_stop(queue)) {
-    session_->queue_stopped(queue);
+    front_end_->queue_stopped(queue);
     return true;
   }
   if (queue.state == QueueState::kDiscarding && queue.pending.count() == 0 && in_flight(queue.index) == 0) {
@@ -235,12 +191,6 @@ bool RingDevice::advance(DeviceQueue& queue) {
 
 // The guest took the ring away, or the device goes: nothing of it is published any more.
 void RingDevice::discard(DeviceQueue& queue) {
-  if (queue.kick.valid() && gone_) {
-    loop_->remove(queue.kick.get());
-    queue.kick.reset();
-    queue.call.reset();
-    queue.error.reset();
-  }
   if (queue.state == QueueState::kStopped || queue.state == QueueState::kDiscarding) return;
   if (queue.state == QueueState::kRestored) {
     queue.restored.reset();
@@ -250,7 +200,7 @@ void RingDevice::discard(DeviceQueue& queue) {
   publish(queue);
   queue.state = QueueState::kDiscarding;
   update_running(queue);
-  queue.split.stop();
+  queue.ring->stop();
   for (const DeviceQueue::Kept& kept : std::exchange(queue.kept, {})) {
     queue.pending.remove(kept.head);
     forget(queue, kept.head);
@@ -285,9 +235,9 @@ PopResult RingDevice::pop(uint32_t index, Chain& chain) {
   DeviceQueue& queue = *queues_[index];
   if (!queue.running) return PopResult::kEmpty;
   const bool resubmitted = !queue.resubmit.empty();
-  PopResult result = resubmitted ? queue.split.take(queue.resubmit.front(), chain) : queue.split.pop(chain);
+  PopResult result = resubmitted ? queue.ring->take(queue.resubmit.front(), chain) : queue.ring->pop(chain);
   if (result == PopResult::kChain && queue.pending.contains(chain.head)) {
-    result = queue.split.break_queue("descriptor head " + std::to_string(chain.head) +
+    result = queue.ring->break_queue("descriptor head " + std::to_string(chain.head) +
                                      " was made available again while it is in flight");
   }
   if (result == PopResult::kBroken) report_fault(queue);
@@ -309,7 +259,7 @@ void RingDevice::unpop(uint32_t index, uint16_t count) {
     if (queue.pending[head].resubmitted) {
       queue.resubmit.push_front(head);
     } else {
-      queue.split.unpop(1);
+      queue.ring->unpop(1);
       if (queue.inflight.valid()) queue.inflight.forgotten(head);
     }
     queue.pending.remove(head);
@@ -317,15 +267,15 @@ void RingDevice::unpop(uint32_t index, uint16_t count) {
 }
 
 void RingDevice::break_queue(uint32_t index, const std::string& why) {
-  queues_[index]->split.break_queue(why);
+  queues_[index]->ring->break_queue(why);
   report_fault(*queues_[index]);
 }
 
 void RingDevice::report_fault(DeviceQueue& queue) {
   if (std::exchange(queue.fault_reported, true)) return;
-  signal(queue.error);
+  front_end_->queue_broken(queue);
   emit({DeviceEvent::Type::kQueueBroken, "KEMARI_RING_BROKEN",
-        name_ + ": queue " + std::to_string(queue.index) + ": " + queue.split.fault()});
+        name_ + ": queue " + std::to_string(queue.index) + ": " + queue.ring->fault()});
 }
 
 void RingDevice::complete(uint32_t index, uint16_t head, uint32_t written) {
@@ -341,16 +291,16 @@ void RingDevice::finish(uint32_t index, uint16_t head, uint32_t written, uint64_
   KEMARI_ASSERT(queue.pending.contains(head) && !queue.pending[head].kept);
   completed_++;
   // Also where nothing is published: the bytes are in guest memory.
-  for (const Segment& segment : queue.pending[head].writable) {
-    const uint64_t length = std::min<uint64_t>(touched, segment.length);
-    memory_.mark_dirty(segment.hva, length);
-    touched -= length;
+  if (queue.state == QueueState::kDiscarding) {
+    queue.ring->landed_in_vain(head, queue.pending[head].writable, touched);
+  } else {
+    queue.ring->landed(head, queue.pending[head].writable, touched);
   }
   switch (queue.state) {
     case QueueState::kStarted:
     case QueueState::kDraining:
       queue.pending.remove(head);
-      queue.split.push_used(head, written);
+      queue.ring->push_used(head, written);
       if (queue.inflight.valid()) queue.inflight.pushed(head);
       queue.unpublished = true;
       return;
@@ -374,13 +324,8 @@ void RingDevice::notify(uint32_t index) {
 
 void RingDevice::publish(DeviceQueue& queue) {
   if (!std::exchange(queue.unpublished, false)) return;
-  if (queue.split.publish()) call(queue);
-  if (queue.inflight.valid()) queue.inflight.published(queue.split.used_index());
-}
-
-void RingDevice::call(DeviceQueue& queue) {
-  signal(queue.call);
-  queue.call_missed = !queue.call.valid();
+  if (queue.ring->publish()) front_end_->call(queue);
+  if (queue.inflight.valid()) queue.inflight.published(queue.ring->used_index());
 }
 
 }  // namespace kemari

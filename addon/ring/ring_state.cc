@@ -7,7 +7,7 @@
 #include <string>
 
 #include "error.h"
-#include "ring/split_queue.h"
+#include "ring/request_queue.h"
 
 namespace kemari {
 
@@ -81,9 +81,9 @@ class Heads {
 size_t encoded_bytes(const RingState& state) {
   size_t bytes = 64;
   for (const CutQueue& queue : state.queues) {
-    bytes += 16 + queue.kept.size() * 8 + queue.unread.size() * 2;
+    bytes += 16 + queue.kept.size() * 16 + queue.unread.size() * 2;
     for (const CutRequest& request : queue.pending) {
-      bytes += 32 + request.writable.size() * kSegmentBytes + request.bytes.size();
+      bytes += 40 + request.writable.size() * kSegmentBytes + request.bytes.size();
     }
   }
   for (const CutAnswered& answered : state.answered) bytes += 16 + answered.bytes.size();
@@ -98,8 +98,9 @@ void encode_request(Writer& out, const CutRequest& request) {
   out.put(request.sequence);
   out.put(request.sector);
   out.put(static_cast<uint64_t>(request.bytes.size()));
-  for (const GpaSegment& segment : request.writable) {
-    out.put(segment.gpa);
+  out.put(request.token);
+  for (const CutSegment& segment : request.writable) {
+    out.put(segment.address);
     out.put(segment.length);
   }
   out.put(request.bytes);
@@ -122,22 +123,23 @@ CutRequest decode_request(Reader& in, Heads& heads) {
   request.sequence = in.take<uint64_t>();
   request.sector = in.take<uint64_t>();
   const auto byte_count = in.take<uint64_t>();
+  request.token = in.take<uint64_t>();
   if ((request.sequence != 0) != (request.kind != RequestKind::kDiskRead)) {
     refuse("a request of kind " + std::to_string(kind) + " with sequence " + std::to_string(request.sequence));
   }
-  if (segment_count > SplitQueue::kMaxChainSegments || segment_count > in.left() / kSegmentBytes) {
+  if (segment_count > RequestQueue::kMaxChainSegments || segment_count > in.left() / kSegmentBytes) {
     refuse("a request with " + std::to_string(segment_count) + " segments");
   }
   request.writable.reserve(segment_count);
   uint64_t writable_bytes = 0;
   for (uint32_t i = 0; i < segment_count; i++) {
-    const auto gpa = in.take<uint64_t>();
+    const auto address = in.take<uint64_t>();
     const auto length = in.take<uint32_t>();
     writable_bytes += length;
     if (length == 0) refuse("an empty segment");
-    request.writable.push_back({gpa, length});
+    request.writable.push_back({address, length});
   }
-  if (writable_bytes > SplitQueue::kMaxChainBytes || byte_count > SplitQueue::kMaxChainBytes) {
+  if (writable_bytes > RequestQueue::kMaxChainBytes || byte_count > RequestQueue::kMaxChainBytes) {
     refuse("a request with " + std::to_string(byte_count) + " bytes to write and " + std::to_string(writable_bytes) +
            " bytes to read");
   }
@@ -150,7 +152,7 @@ CutQueue decode_queue(Reader& in, uint32_t queue_count) {
   queue.index = in.take<uint32_t>();
   if (queue.index >= queue_count) refuse("queue " + std::to_string(queue.index) + " of " + std::to_string(queue_count));
   queue.size = in.take<uint16_t>();
-  if (queue.size == 0 || queue.size > SplitQueue::kMaxSize || !std::has_single_bit(queue.size)) {
+  if (queue.size == 0 || queue.size > RequestQueue::kMaxSize || !std::has_single_bit(queue.size)) {
     refuse("a queue of size " + std::to_string(queue.size));
   }
   queue.last_available = in.take<uint16_t>();
@@ -160,9 +162,12 @@ CutQueue decode_queue(Reader& in, uint32_t queue_count) {
   const auto pending_count = in.take<uint16_t>();
   Heads heads(queue.size);  // bounds all three counts
   for (uint16_t i = 0; i < kept_count; i++) {
-    const uint16_t head = heads.check(in.take<uint16_t>());
-    (void)in.take<uint16_t>();
-    queue.kept.push_back({head, in.take<uint32_t>()});
+    CutQueue::Kept kept;
+    kept.head = heads.check(in.take<uint16_t>());
+    kept.operation = in.take<uint16_t>();
+    kept.written = in.take<uint32_t>();
+    kept.token = in.take<uint64_t>();
+    queue.kept.push_back(kept);
   }
   for (uint16_t i = 0; i < unread_count; i++) queue.unread.push_back(heads.check(in.take<uint16_t>()));
   for (uint16_t i = 0; i < pending_count; i++) queue.pending.push_back(decode_request(in, heads));
@@ -194,8 +199,9 @@ std::vector<uint8_t> encode_ring_state(const RingState& state) {
     out.put(static_cast<uint16_t>(queue.pending.size()));
     for (const CutQueue::Kept& kept : queue.kept) {
       out.put(kept.head);
-      out.put(uint16_t{0});
+      out.put(kept.operation);
       out.put(kept.written);
+      out.put(kept.token);
     }
     for (const uint16_t head : queue.unread) out.put(head);
     for (const CutRequest& request : queue.pending) encode_request(out, request);

@@ -6,10 +6,10 @@
 //            then addresses of 4 octets each: the IPv4 addresses that the guest uses, of a NIC
 //   queue    index u32, size u16, last available index u16, used index u16, kept count u16, unread count u16,
 //            pending count u16
-//   kept     head u16, reserved u16, written u32            in the order of completion
+//   kept     head u16, operation u16, written u32, token u64   in the order of completion
 //   unread   head u16                                       oldest first
-//   pending  head u16, kind u8, place u8, segment count u32, sequence u64, sector u64, byte count u64,
-//            then segments of {gpa u64, length u32}, then the bytes; oldest first
+//   pending  head u16, kind u8, place u8, segment count u32, sequence u64, sector u64, byte count u64, token u64,
+//            then segments of {address u64, length u32}, then the bytes; oldest first
 //   answered count u32 behind the queues, then each: queue u32, byte count u32, sequence u64, the bytes; oldest first
 //
 // A queue that has nothing pending and is not suspended is left out: QEMU's own state says where it starts.
@@ -38,13 +38,12 @@ enum class RequestPlace : uint8_t {
   kInFlight = 2,  // with the host, whatever has become of it there
 };
 
-// A piece of a chain that the device writes to, in guest physical addresses: descriptors may be changed by the guest
-// after the request was popped, so they are not read again.
-struct GpaSegment {
-  uint64_t gpa;
+// A piece of a chain that the device writes to, as the queue finds it again: by guest physical address, or by grant.
+struct CutSegment {
+  uint64_t address;
   uint32_t length;  // bytes, never 0
 
-  bool operator==(const GpaSegment&) const = default;
+  bool operator==(const CutSegment&) const = default;
 };
 
 struct CutRequest {
@@ -53,7 +52,8 @@ struct CutRequest {
   RequestPlace place = RequestPlace::kInFlight;
   uint64_t sequence = 0;  // at the gate; 0: not outbound
   uint64_t sector = 0;    // of a disk's read or write
-  std::vector<GpaSegment> writable;
+  uint64_t token = 0;     // the driver's name for it, which its answer repeats; 0 where the head says all
+  std::vector<CutSegment> writable;
   // What leaves: data of a write, ranges of a discard or zeroing, header and frame. The memory is another's: of the
   // frozen request where this is written, of the checkpoint where it was read.
   std::span<const uint8_t> bytes;
@@ -61,8 +61,10 @@ struct CutRequest {
 
 struct CutQueue {
   struct Kept {
-    uint16_t head;
-    uint32_t written;  // bytes
+    uint16_t head = 0;
+    uint16_t operation = 0;  // what an answer repeats beside the token, where it does
+    uint32_t written = 0;    // bytes, or what else the queue answers with
+    uint64_t token = 0;      // as that of a pending request
 
     bool operator==(const Kept&) const = default;
   };
@@ -106,7 +108,7 @@ struct RingState {
   std::vector<CutAnswered> answered;
 };
 
-inline constexpr uint16_t kRingStateVersion = 3;
+inline constexpr uint16_t kRingStateVersion = 4;
 
 std::vector<uint8_t> encode_ring_state(const RingState& state);
 

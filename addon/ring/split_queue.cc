@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <optional>
 #include <utility>
 
 #include "error.h"
@@ -40,12 +41,6 @@ virtq_desc load_descriptor(const uint8_t* table, uint16_t index) noexcept {
   return copy;
 }
 
-uint64_t sum(const std::vector<Segment>& segments) noexcept {
-  uint64_t bytes = 0;
-  for (const Segment& segment : segments) bytes += segment.length;
-  return bytes;
-}
-
 uint8_t* translate(const GuestMemory& memory, uint64_t address, uint64_t length, uint64_t alignment, const char* part) {
   uint8_t* hva = memory.at_front_end(address, length);
   if (hva == nullptr) fail("KEMARI_VHOST_USER_RING", std::string("the ") + part + " lies outside guest memory");
@@ -58,13 +53,6 @@ uint8_t* translate(const GuestMemory& memory, uint64_t address, uint64_t length,
 }
 
 }  // namespace
-
-uint64_t Chain::readable_bytes() const noexcept {
-  return sum(readable);
-}
-uint64_t Chain::writable_bytes() const noexcept {
-  return sum(writable);
-}
 
 void SplitQueue::check_size(uint32_t size) {
   if (size == 0 || size > kMaxSize || !std::has_single_bit(size)) {
@@ -96,6 +84,11 @@ void SplitQueue::set_addresses(const QueueAddresses& addresses) {
 void SplitQueue::set_features(bool indirect, bool event_idx) noexcept {
   indirect_ = indirect;
   event_idx_ = event_idx;
+}
+
+void SplitQueue::set_accepted(uint64_t features) {
+  set_features((features & 1ull << VIRTIO_RING_F_INDIRECT_DESC) != 0,
+               (features & 1ull << VIRTIO_RING_F_EVENT_IDX) != 0);
 }
 
 void SplitQueue::set_base(uint16_t last_avail_index) {
@@ -222,6 +215,19 @@ void SplitQueue::unpop(uint16_t count) noexcept {
   last_avail_ = static_cast<uint16_t>(last_avail_ - count);
 }
 
+void SplitQueue::landed(uint16_t, std::span<const Segment> writable, uint64_t touched) noexcept {
+  for (const Segment& segment : writable) {
+    const uint64_t length = std::min<uint64_t>(touched, segment.length);
+    memory_.mark_dirty(segment.hva, length);
+    touched -= length;
+  }
+}
+
+// Though nothing is published, the bytes are in guest memory.
+void SplitQueue::landed_in_vain(uint16_t head, std::span<const Segment> writable, uint64_t touched) noexcept {
+  landed(head, writable, touched);
+}
+
 void SplitQueue::push_used(uint16_t head, uint32_t written) noexcept {
   KEMARI_ASSERT(started_);
   uint8_t* at = used_ring_ + kRingEntriesOffset + (used_ & (size_ - 1)) * sizeof(virtq_used_elem);
@@ -266,6 +272,29 @@ bool SplitQueue::arm_kicks() noexcept {
   // The wish must be visible before the avail ring is read (section 2.7.10): else both sides may sleep.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return !empty();
+}
+
+void SplitQueue::describe(uint16_t, std::span<const Segment> writable, CutRequest& cut) const {
+  cut.writable.reserve(writable.size());
+  for (const Segment& segment : writable) {
+    const std::optional<uint64_t> gpa = memory_.gpa_of(segment.hva, segment.length);
+    if (!gpa) fail("KEMARI_RING_STATE", "a request in flight has a buffer in memory that was taken from the guest");
+    cut.writable.push_back({*gpa, segment.length});
+  }
+}
+
+std::vector<Segment> SplitQueue::adopt(const CutRequest& cut) {
+  std::vector<Segment> translated;
+  translated.reserve(cut.writable.size());
+  for (const CutSegment& segment : cut.writable) {
+    uint8_t* hva = memory_.at_gpa(segment.address, segment.length);
+    if (hva == nullptr) {
+      fail("KEMARI_RING_STATE", "a request of a checkpoint has a buffer outside guest memory, at guest address " +
+                                    std::to_string(segment.address));
+    }
+    translated.push_back({hva, segment.length});
+  }
+  return translated;
 }
 
 void SplitQueue::tell_kicks(uint16_t flags) noexcept {

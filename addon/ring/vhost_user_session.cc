@@ -1,7 +1,5 @@
 #include "ring/vhost_user_session.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -12,7 +10,7 @@
 
 #include "error.h"
 #include "ring/device_queue.h"
-#include "ring/inflight_area.h"
+#include "ring/split_queue.h"
 #include "ring/virtio_ring.h"
 
 namespace kemari {
@@ -36,30 +34,44 @@ std::span<const uint8_t> bytes_of(const auto& value) {
   fail("KEMARI_VHOST_USER_STATE", what);
 }
 
-// Refuses whatever is not an eventfd: a pipe that is full or a file that is always ready would block or spin the
-// thread.
-void check_eventfd(const UniqueFd& fd) {
-  std::array<char, 64> link;
-  const std::string path = "/proc/self/fd/" + std::to_string(fd.get());
-  const ssize_t length = readlink(path.c_str(), link.data(), link.size());
-  if (length < 0) fail_errno("KEMARI_VHOST_USER_FDS", "readlink", "cannot examine a file descriptor");
-  if (std::string_view(link.data(), static_cast<size_t>(length)) != "anon_inode:[eventfd]") {
-    fail("KEMARI_VHOST_USER_FDS", "the file descriptor of a queue is not an eventfd");
-  }
-  const int flags = fcntl(fd.get(), F_GETFL);
-  if ((flags & O_NONBLOCK) == 0 && fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
-    fail_errno("KEMARI_VHOST_USER_FDS", "fcntl", "cannot make an eventfd non-blocking");
-  }
-}
-
 }  // namespace
 
 VhostUserSession::VhostUserSession(RingDevice& device, UniqueFd socket) : device_(device), socket_(std::move(socket)) {}
 
+std::unique_ptr<RequestQueue> VhostUserSession::make_queue(uint32_t index) {
+  if (index >= signals_.size()) signals_.resize(index + 1);
+  return std::make_unique<SplitQueue>(device_.memory_);
+}
+
+void VhostUserSession::open() {
+  device_.loop_->add(socket_.fd(), [this] { device_.protect([this] { serve(); }); });
+  watched_ = true;
+}
+
 void VhostUserSession::close() noexcept {
+  if (std::exchange(watched_, false)) {
+    device_.loop_->remove(socket_.fd());
+    for (VhostUserSignals& signals : signals_) {
+      signals.stop_kicks(*device_.loop_);
+      signals = {};
+    }
+  }
   closed_ = true;
   owed_ = nullptr;
+  inflight_area_.reset();
   socket_.close();
+}
+
+void VhostUserSession::call(const DeviceQueue& queue) noexcept {
+  signals_[queue.index].call_driver();
+}
+
+void VhostUserSession::queue_broken(const DeviceQueue& queue) noexcept {
+  signals_[queue.index].report_error();
+}
+
+InflightQueue VhostUserSession::inflight(uint32_t index) {
+  return inflight_area_ ? inflight_area_->queue(index) : InflightQueue{};
 }
 
 void VhostUserSession::serve() {
@@ -198,8 +210,6 @@ void VhostUserSession::set_features(uint64_t features) {
                                   [](const auto& queue) { return queue->state == QueueState::kStarted; });
   if (in_use && features != features_) out_of_order("features were changed while a queue is started");
   features_ = features;
-  device_.indirect_ = (features & bit(VIRTIO_RING_F_INDIRECT_DESC)) != 0;
-  device_.event_idx_ = (features & bit(VIRTIO_RING_F_EVENT_IDX)) != 0;
   device_.features_acked(features);
   if ((features & bit(VHOST_USER_F_PROTOCOL_FEATURES)) != 0) return;
   for (const auto& queue : device_.queues_) device_.set_enabled(*queue, true);
@@ -259,7 +269,7 @@ void VhostUserSession::handle_inflight(const VhostUserMessage& message) {
                                            std::to_string(device_.queues_.size()));
   }
   if (message.request == VhostUserRequest::VHOST_USER_SET_INFLIGHT_FD) {
-    device_.inflight_area_ =
+    inflight_area_ =
         InflightArea::adopt(take_fd().get(), area.mmap_size, area.mmap_offset, area.queue_count, area.queue_size);
     return;
   }
@@ -299,8 +309,13 @@ void VhostUserSession::set_vring(const VhostUserMessage& message, DeviceQueue& q
       if (state.num > 1) fail("KEMARI_VHOST_USER_RING", "a queue is to be enabled with a value other than 0 and 1");
       return device_.set_enabled(queue, state.num == 1);
     default:  // VHOST_USER_GET_VRING_BASE
-      if (device_.stop_queue(queue)) return reply_base(queue);
-      owed_ = &queue;
+      signals_[queue.index].stop_kicks(*device_.loop_);
+      if (!device_.stop_queue(queue)) {
+        owed_ = &queue;
+        return;
+      }
+      if (started) signals_[queue.index].call.reset();
+      reply_base(queue);
   }
 }
 
@@ -322,13 +337,17 @@ void VhostUserSession::set_fd(VhostUserRequest request, const VhostUserVringFd& 
     check_eventfd(fd);
   }
   if (request == VHOST_USER_SET_VRING_CALL) {
-    device_.set_call(queue, std::move(fd));
+    signals_[queue.index].set_call(std::move(fd));
   } else if (request == VHOST_USER_SET_VRING_ERR) {
-    queue.error = std::move(fd);
+    signals_[queue.index].error = std::move(fd);
   } else if (!fd.valid()) {
     fail("KEMARI_VHOST_USER_FDS", "a queue without a kick descriptor would have to be polled, which is not served");
   } else {
-    device_.set_kick(queue, std::move(fd));
+    const auto kicked = [this, &queue] { device_.protect([&] { device_.kicked(queue); }); };
+    signals_[queue.index].set_kick(*device_.loop_, std::move(fd), kicked);
+    // A ring that is configured starts here and does not wait for its first kick, as the specification would have it:
+    // what the guest offered while the ring was stopped, it will not kick for again.
+    device_.kicked(queue);
   }
 }
 
@@ -341,6 +360,7 @@ void VhostUserSession::reply_base(const DeviceQueue& queue) {
 void VhostUserSession::queue_stopped(const DeviceQueue& queue) {
   if (owed_ != &queue) return;
   owed_ = nullptr;
+  signals_[queue.index].call.reset();
   reply_base(queue);
   serve();
 }

@@ -2,33 +2,36 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <memory>
+#include <vector>
 
+#include "ring/front_end.h"
+#include "ring/inflight_area.h"
 #include "ring/ring_device.h"
 #include "ring/vhost_user_message.h"
+#include "ring/vhost_user_signals.h"
 #include "ring/vhost_user_socket.h"
 
 namespace kemari {
 
 // Used on the ring thread, under the device's lock.
-class VhostUserSession {
+class VhostUserSession final : public FrontEnd {
  public:
   VhostUserSession(RingDevice& device, UniqueFd socket);
 
-  int fd() const noexcept { return socket_.fd(); }
-  bool closed() const noexcept { return closed_; }
-  uint64_t features() const noexcept { return features_; }  // that were accepted last
+  std::unique_ptr<RequestQueue> make_queue(uint32_t index) override;
+  void open() override;
+  void close() noexcept override;
+  uint64_t features() const noexcept override { return features_; }
+  void queue_stopped(const DeviceQueue& queue) override;
+  void call(const DeviceQueue& queue) noexcept override;
+  void queue_broken(const DeviceQueue& queue) noexcept override;
+  InflightQueue inflight(uint32_t index) override;
 
+ private:
   // Handles what is there, and waits a moment for more while a stop or a start is under way. Reports the end of the
   // connection to the device. Throws Error for what the front-end did wrong.
   void serve();
-
-  // The queue that GET_VRING_BASE waits for has stopped: answers and serves on. Nothing where none is waited for.
-  void queue_stopped(const DeviceQueue& queue);
-
-  void close() noexcept;
-
- private:
   void handle(const VhostUserMessage& message);
   void handle_feature(const VhostUserMessage& message);
   void handle_memory(const VhostUserMessage& message);
@@ -51,6 +54,9 @@ class VhostUserSession {
 
   RingDevice& device_;
   VhostUserSocket socket_;
+  std::vector<VhostUserSignals> signals_;  // by queue
+  std::shared_ptr<InflightArea> inflight_area_;
+  bool watched_ = false;  // the socket is in the loop
   bool closed_ = false;
   bool answered_ = false;  // the request at hand got a reply of its own
   bool refused_ = false;   // ... and was refused, which is no reason to end the connection

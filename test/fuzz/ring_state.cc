@@ -13,7 +13,7 @@ namespace {
 
 uint64_t writable_bytes(const CutRequest& request) {
   uint64_t bytes = 0;
-  for (const GpaSegment& segment : request.writable) bytes += segment.length;
+  for (const CutSegment& segment : request.writable) bytes += segment.length;
   return bytes;
 }
 

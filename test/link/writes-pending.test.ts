@@ -9,7 +9,7 @@ const BYTES = { write: 512, flush: 0, discard: 16, zeroes: 16, read: 0 } as cons
 function diskCut(...pending: readonly (keyof typeof KINDS)[]): Buffer {
   const head = Buffer.alloc(36);
   head.write('KRNG');
-  head.writeUInt16LE(3, 4);
+  head.writeUInt16LE(4, 4);
   head.writeUInt8(1, 6);
   head.writeUInt32LE(1, 16);
   head.writeUInt32LE(1, 20);
@@ -18,15 +18,15 @@ function diskCut(...pending: readonly (keyof typeof KINDS)[]): Buffer {
   queue.writeUInt16LE(pending.length, 6);
   queue.writeUInt16LE(pending.length, 14);
   const requests = pending.map((kind, index) => {
-    const request = Buffer.alloc(32 + 12 + BYTES[kind]);
+    const request = Buffer.alloc(40 + 12 + BYTES[kind]);
     request.writeUInt16LE(index, 0);
     request.writeUInt8(KINDS[kind], 2);
     request.writeUInt8(2, 3);
     request.writeUInt32LE(1, 4);
     request.writeBigUInt64LE(kind === 'read' ? 0n : BigInt(index + 1), 8);
     request.writeBigUInt64LE(BigInt(BYTES[kind]), 24);
-    request.writeBigUInt64LE(4096n, 32);
-    request.writeUInt32LE(1, 40);
+    request.writeBigUInt64LE(4096n, 40);
+    request.writeUInt32LE(1, 48);
     return request;
   });
   return Buffer.concat([head, queue, ...requests, Buffer.alloc(4)]);

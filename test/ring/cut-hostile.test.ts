@@ -63,7 +63,7 @@ test.serial(
     const { bytes } = cut;
     const wrong: [RegExp, (copy: Buffer) => void][] = [
       [/does not start like one/, (copy) => copy.writeUInt32LE(1, 0)],
-      [/version 1, expected 3/, (copy) => copy.writeUInt16LE(1, AT.version)],
+      [/version 1, expected 4/, (copy) => copy.writeUInt16LE(1, AT.version)],
       [/a device of kind 0/, (copy) => copy.writeUInt8(0, AT.kind)],
       [/another device: kind 2/, (copy) => copy.writeUInt8(2, AT.kind)],
       [/with 2 queues, expected/, (copy) => copy.writeUInt32LE(2, AT.queueCount)],
@@ -79,7 +79,7 @@ test.serial(
       [/with 4294967295 segments/, (copy) => copy.writeUInt32LE(0xffffffff, REQUEST + 4)],
       [/with sequence 0/, (copy) => copy.writeBigUInt64LE(0n, REQUEST + 8)],
       [/bytes to write/, (copy) => copy.writeBigUInt64LE(1n << 40n, REQUEST + 24)],
-      [/an empty segment/, (copy) => copy.writeUInt32LE(0, REQUEST + 40)],
+      [/an empty segment/, (copy) => copy.writeUInt32LE(0, REQUEST + 48)],
     ];
     for (const [why, change] of wrong) refused(t, standby, changed(bytes, change), why);
     for (let length = 0; length < bytes.length; length += 1) {
@@ -96,7 +96,7 @@ test.serial(
   onStand(async (t, stand) => {
     const { cut, standby, primary } = await prepare(stand);
     await primary.device.close();
-    const bytes = changed(cut.bytes, (copy) => copy.writeBigUInt64LE(0xdead_beef_0000n, REQUEST + 32));
+    const bytes = changed(cut.bytes, (copy) => copy.writeBigUInt64LE(0xdead_beef_0000n, REQUEST + 40));
     await takeOver(stand, standby, { ...cut, bytes }, [primary.driver]).catch(() => undefined);
     const event = await eventOf(standby.events, 'protocol-error');
     t.is(event.code, 'KEMARI_RING_STATE');
@@ -141,7 +141,7 @@ test.serial(
     let served = 0;
     for (let round = 0; round < 150; round += 1) {
       const bytes = changed(cut.bytes, (copy) => {
-        const head = Math.min(copy.length, REQUEST + 44);
+        const head = Math.min(copy.length, REQUEST + 52);
         for (let i = 0; i <= random(3); i += 1) copy.writeUInt8(random(256), random(head));
       });
       const next = standbyDisk(stand, primary.device, { target: { path: stand.file('disk.img') } });

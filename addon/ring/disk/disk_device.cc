@@ -143,7 +143,7 @@ void DiskDevice::queue_kicked(uint32_t index) {
 
 // Takes what is there, at most one queue's worth a turn: a guest that always has more must not keep the lock.
 void DiskDevice::serve(uint32_t index) {
-  SplitQueue& ring = queue(index);
+  RequestQueue& ring = queue(index);
   uint32_t left = ring.size();
   while (running(index)) {
     ring.set_kicks_wanted(false);

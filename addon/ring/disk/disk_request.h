@@ -9,8 +9,8 @@
 #include "ring/disk/block_backend.h"
 #include "ring/disk/virtio_blk.h"
 #include "ring/output_gate.h"
+#include "ring/request_queue.h"
 #include "ring/ring_state.h"
-#include "ring/split_queue.h"
 
 namespace kemari {
 
@@ -19,7 +19,7 @@ inline constexpr uint32_t kSegMax = 126;  // data segments: QEMU's smallest usua
 inline constexpr uint32_t kMaxDiscardRanges = 16;
 inline constexpr uint64_t kMaxDiscardBytes = 1ull << 30;        // a range
 inline constexpr uint64_t kMaxWriteZeroesBytes = 256ull << 20;  // a range; a file system without help writes them all
-static_assert(kSegMax + 2 <= SplitQueue::kMaxChainSegments);
+static_assert(kSegMax + 2 <= RequestQueue::kMaxChainSegments);
 
 // Owned by the disk, used again and again. As an Outbound it may wait at the gate, as a BlockRequest it is with the
 // back-end; never both.

@@ -24,7 +24,7 @@ constexpr uint64_t kLargeFrames =
 
 }  // namespace
 
-ReceiveQueue::Gathered::Gathered() : chains_(SplitQueue::kMaxSize + 1) {}
+ReceiveQueue::Gathered::Gathered() : chains_(RequestQueue::kMaxSize + 1) {}
 
 Chain& ReceiveQueue::Gathered::prepare() noexcept {
   return chains_[(first_ + count_) % chains_.size()];
@@ -108,7 +108,7 @@ void ReceiveQueue::post_turn() {
 
 // Asks for a kick when the guest adds buffers. False: it just did, go on.
 bool ReceiveQueue::wait_for_buffers() {
-  SplitQueue& queue = nic_.queue(index_);
+  RequestQueue& queue = nic_.queue(index_);
   queue.set_kicks_wanted(true);
   if (queue.empty()) return true;
   queue.set_kicks_wanted(false);
@@ -123,7 +123,7 @@ ReceiveQueue::Outcome ReceiveQueue::next_frame() {
 }
 
 ReceiveQueue::Outcome ReceiveQueue::gather(uint64_t wanted_bytes, size_t max_segments) {
-  while (gathered_.bytes() < wanted_bytes && gathered_.count() < SplitQueue::kMaxSize) {
+  while (gathered_.bytes() < wanted_bytes && gathered_.count() < RequestQueue::kMaxSize) {
     Chain& chain = gathered_.prepare();
     const PopResult result = nic_.pop(index_, chain);
     if (result == PopResult::kBroken) return Outcome::kBroken;

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "ring/net/net_header.h"
-#include "ring/split_queue.h"
+#include "ring/request_queue.h"
 
 namespace kemari {
 

@@ -135,7 +135,7 @@ bool TransmitQueue::parse(Frame& frame) {
 
 void TransmitQueue::run() {
   if (!running_ || !waiting_.empty()) return;
-  SplitQueue& queue = nic_.queue(index_);
+  RequestQueue& queue = nic_.queue(index_);
   queue.set_kicks_wanted(false);
   uint32_t frames = 0;
   uint64_t bytes = 0;

@@ -9,8 +9,8 @@
 
 #include "ring/net/net_header.h"
 #include "ring/output_gate.h"
+#include "ring/request_queue.h"
 #include "ring/ring_device.h"
-#include "ring/split_queue.h"
 
 namespace kemari {
 
