@@ -64,7 +64,7 @@ class RingDevice {
   struct Options {
     std::string name;                  // for the thread's name and messages, e.g. "disk0"
     UniqueFd socket;                   // connected vhost-user socket, this side, or else
-    FrontEndMaker front_end;           // who speaks for the guest's driver
+    FrontEndMaker front_end = {};      // who speaks for the guest's driver
     std::shared_ptr<OutputGate> gate;  // the domain's
     bool allow_io_uring = true;
     std::function<void(DeviceEvent)> on_event;  // called on the ring thread; must not block
