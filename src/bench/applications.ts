@@ -36,11 +36,14 @@ const DIRTIED_MIB = 64;
  * this speed can be asked for, 0 for none.
  */
 function dirtier(mibPerSecond: number): Workload {
+  // Laid out before: fio would do it as fast as it can, which is another load than the one that is asked for.
+  const layOut = `dd if=/dev/zero of=${DIRTIED} bs=1M count=${DIRTIED_MIB} 2>/dev/null`;
   const fio =
     `fio --name=dirty --filename=${DIRTIED} --size=${DIRTIED_MIB}m --rw=randwrite --bs=4k --ioengine=mmap ` +
-    `--rate=${mibPerSecond}m --time_based --runtime=600`;
-  // Nothing of it holds the answer back; it is under way once its file is there.
-  const start = `setsid ${fio} </dev/null >/dev/null 2>&1 & until [ -s ${DIRTIED} ]; do usleep 20000; done`;
+    `--overwrite=1 --rate=${mibPerSecond}m --time_based --runtime=600`;
+  const untilItWrites = `until ! cmp -s -n ${DIRTIED_MIB << 20} ${DIRTIED} /dev/zero; do usleep 20000; done`;
+  // Nothing of fio holds the answer back.
+  const start = `${layOut}; setsid ${fio} </dev/null >/dev/null 2>&1 & ${untilItWrites}`;
   return {
     name: `cpu-dirty-${mibPerSecond}`,
     title: `CPU-bound, ${mibPerSecond} MiB/s of memory dirtied, no output`,
@@ -76,4 +79,32 @@ const fio: Workload = {
   },
 };
 
-export const APPLICATIONS: readonly Workload[] = [redis(1), redis(16), fio, ...[0, 10, 50, 100].map(dirtier)];
+/** Files translated. */
+const UNITS: Amounts = { least: 4, most: 4000 };
+const SOURCE_LINES = 600;
+const UNITS_PER_LINK = 20;
+
+/**
+ * What a kernel's build is to a hypervisor, without a compiler in the guest: short processes one after the other, each of which reads
+ * a source, works on it in memory of its own, and leaves a file in the page cache; now and then they are put together.
+ * Nothing is synced before the end.
+ */
+const build: Workload = {
+  name: 'build',
+  title: 'build-like: processes that read, compute and leave files',
+  unit: 'files/s',
+  async run({ shell, seconds }) {
+    const source = `[ -e /srv/source.c ] || seq 1 ${SOURCE_LINES} | awk '{ print "int f" $1 "(int x) { return x * " $1 * 7919 % 1009 "; }" }' >/srv/source.c`;
+    const translate = `tr -s ' (){};' '\\n' </srv/source.c | sort | uniq -c | gzip -1 >/srv/build/$i.o`;
+    const link = `[ $((i % ${UNITS_PER_LINK})) -ne 0 ] || cat /srv/build/*.o >/srv/build/program`;
+    await shell.mustRun(`mkdir -p /srv/build; ${source}`, EXTRA_MS);
+    return ratedInAbout(seconds, UNITS, (units) =>
+      secondsInGuest(
+        shell,
+        `rm -f /srv/build/*; i=0; while [ $i -lt ${units} ]; do i=$((i + 1)); ${translate}; ${link}; done; sync`,
+      ),
+    );
+  },
+};
+
+export const APPLICATIONS: readonly Workload[] = [redis(1), redis(16), fio, build, ...[0, 10, 50, 100].map(dirtier)];
