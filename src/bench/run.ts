@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { messageOf } from '../base/errors.js';
 import { findQemu } from '../hypervisor/qemu/binary.js';
 import { DEMO_IMAGE } from '../stage/demo-image.js';
-import { HOST_NAMES } from '../stage/names.js';
 import { StagedGuest } from '../stage/staged-guest.js';
 import { TwoHosts } from '../stage/two-hosts.js';
 import { KEMARI_PROTECTIONS, LINKS, WORKLOADS } from './catalogue.js';
@@ -11,6 +10,7 @@ import { KemariGuest } from './kemari-guest.js';
 import { COLO_DISKS, ColoGuest } from './colo-guest.js';
 import type { Ledger } from './ledger.js';
 import { PLAIN_DISK, PlainGuest } from './plain-guest.js';
+import { CountedEpochs } from './counted-epochs.js';
 import { countCells, planTurns, type Cell, type Matrix, type Turn } from './plan.js';
 import { Progress } from './progress.js';
 import type { Subject } from './subject.js';
@@ -108,9 +108,10 @@ class BenchRun {
       memoryMib: this.#options.memoryMib,
       vcpus: this.#options.vcpus,
     });
-    for (const host of HOST_NAMES) await guest.startDaemon(host);
+    await guest.startDaemon('A');
+    const daemon = await guest.startDaemon('B');
     const like = await guest.info('A');
-    const kemari = await KemariGuest.adopt(guest);
+    const kemari = await KemariGuest.adopt(guest, daemon);
     const isOurs = (protection: string): boolean => Object.hasOwn(KEMARI_PROTECTIONS, protection);
     if (turns.every(({ protection }) => isOurs(protection))) return () => kemari;
     const world = { stage, like, qemu: await findQemu(process.env), services: SERVICES };
@@ -150,7 +151,8 @@ class BenchRun {
     const client = this.#client;
     if (workload === undefined || client === undefined) throw new TypeError(`no workload ${name}, or no client`);
     const cell = { type: 'sample', link, protection, workload: name, repeat } as const;
-    await subject.epochs();
+    const epochs = new CountedEpochs(subject);
+    await epochs.begin();
     const beganAtMs = performance.now();
     const tookS = (): number => (performance.now() - beganAtMs) / 1000;
     try {
@@ -158,10 +160,11 @@ class BenchRun {
         shell: subject.shell,
         seconds: this.#options.seconds,
         client: (command, timeoutMs) => client.run(command, timeoutMs),
+        counted: (work) => epochs.only(work),
       });
       const seconds = tookS();
-      const epochs = await subject.epochs();
-      this.#ledger.add({ ...cell, value, seconds, ...(epochs === undefined ? {} : { epochs }) });
+      const figures = await epochs.end();
+      this.#ledger.add({ ...cell, value, seconds, ...(figures === undefined ? {} : { epochs: figures }) });
     } catch (error) {
       this.#fail(cell, tookS(), error);
     }

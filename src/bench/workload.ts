@@ -5,6 +5,8 @@ export interface WorkloadContext {
   readonly shell: GuestShell;
   /** How long a measurement is to take, about. */
   readonly seconds: number;
+  /** Of the epochs only those that pass while this runs belong to the measurement; without it, all of its time. */
+  readonly counted: <T>(work: () => Promise<T>) => Promise<T>;
   /** Runs a program of the guest's own userland on the client's machine; returns what it printed. */
   readonly client: (command: readonly string[], timeoutMs: number) => Promise<string>;
 }
