@@ -1,5 +1,7 @@
 #include "link/link_sender.h"
 
+#include <time.h>
+
 #include <array>
 #include <new>
 #include <utility>
@@ -10,6 +12,17 @@
 #include "link/thread_priority.h"
 
 namespace kemari {
+
+namespace {
+
+// Of the calling thread, since it began.
+int64_t thread_cpu_ns() noexcept {
+  timespec used;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return int64_t{used.tv_sec} * 1'000'000'000 + used.tv_nsec;
+}
+
+}  // namespace
 
 LinkSender::LinkSender(Options options)
     : options_(std::move(options)),
@@ -108,7 +121,9 @@ void LinkSender::take_record(const Record& record) {
 
 void LinkSender::encode_stream() {
   while (std::optional<SendItem> item = queue_.next()) {
-    if (!encode_item(std::move(*item))) return;
+    const bool goes_on = encode_item(std::move(*item));
+    encode_cpu_ns_ = thread_cpu_ns();
+    if (!goes_on) return;
   }
 }
 
@@ -150,6 +165,7 @@ void LinkSender::send_stream() {
   while (Parcel* parcel = belt_.next()) {
     const bool sent = send_parcel(*parcel);
     belt_.give_back(parcel);
+    send_cpu_ns_ = thread_cpu_ns();
     if (!sent) return;
   }
 }
@@ -200,6 +216,7 @@ LinkSenderStats LinkSender::stats() {
       .bytes_per_second = rate_.bytes_per_second(),
       .round_trip = lease_.round_trip(),
       .lease_valid = lease_.is_valid(),
+      .cpu_time = std::chrono::nanoseconds(encode_cpu_ns_ + send_cpu_ns_),
   };
 }
 

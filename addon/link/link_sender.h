@@ -35,6 +35,7 @@ struct LinkSenderStats {
   double bytes_per_second;
   std::chrono::nanoseconds round_trip;
   bool lease_valid;
+  std::chrono::nanoseconds cpu_time;  // of the threads that encode and send
 };
 
 // Threads: one encodes, one sends (so that both overlap; what is small goes out on the first alone), one reads, one
@@ -95,6 +96,8 @@ class LinkSender : public CheckpointSink {
   AckTimes ack_times_;
   std::atomic<uint64_t> sent_bytes_{0};
   std::atomic<uint64_t> raw_bytes_{0};
+  std::atomic<int64_t> encode_cpu_ns_{0};
+  std::atomic<int64_t> send_cpu_ns_{0};
   std::atomic<uint64_t> committed_epoch_{0};  // whose COMMIT went to the socket, or is about to
   std::atomic<uint64_t> acked_epoch_{0};
   std::atomic<int> secured_{0};

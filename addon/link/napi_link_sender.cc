@@ -81,6 +81,7 @@ class LinkSenderObject : public LinkObject<LinkSenderObject, LinkSender, true> {
     result.Set("bytesPerSecond", stats.bytes_per_second);
     result.Set("rttUs", microseconds(stats.round_trip));
     result.Set("leaseValid", stats.lease_valid);
+    result.Set("cpuUs", microseconds(stats.cpu_time));
     return result;
   }
 };

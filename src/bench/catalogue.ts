@@ -12,6 +12,11 @@ export const WORKLOADS: readonly Workload[] = [IDLE, ...NETPERF, ...IOZONE, ...A
 export const KEMARI_PROTECTIONS = {
   proxy: undefined,
   kemari: [],
+  'kemari-lz4': ['--compress', 'always'],
+  'kemari-zero': ['--compress', 'never'],
+  'kemari-plain': ['--plain'],
+  'kemari-lz4-plain': ['--compress', 'always', '--plain'],
+  'kemari-zero-plain': ['--compress', 'never', '--plain'],
   strict: ['--strict'],
   'remus-25': ['--remus', '--interval', '25'],
   'remus-50': ['--remus', '--interval', '50'],
@@ -27,6 +32,11 @@ export const PROTECTIONS: Readonly<Record<string, string>> = {
   [UNPROTECTED]: "none (QEMU's own devices)",
   proxy: 'none, through kemari',
   kemari: 'kemari',
+  'kemari-lz4': 'kemari, delta and lz4 always',
+  'kemari-zero': 'kemari, zero pages only',
+  'kemari-plain': 'kemari, no TLS',
+  'kemari-lz4-plain': 'kemari, delta and lz4 always, no TLS',
+  'kemari-zero-plain': 'kemari, zero pages only, no TLS',
   strict: 'kemari --strict',
   'remus-25': 'remus 25 ms',
   'remus-50': 'remus 50 ms',
@@ -35,6 +45,11 @@ export const PROTECTIONS: Readonly<Record<string, string>> = {
   colo: "QEMU's COLO, every 1000 ms",
   'stop-and-copy': "QEMU's migration, 100 ms between",
 };
+
+/** Other ways of the same protection over the link: what they cost there is told, where they are asked for. */
+export const WIRE_PROTECTIONS: readonly string[] = Object.keys(PROTECTIONS).filter((name) =>
+  name.startsWith('kemari-'),
+);
 
 /** Rates of the link between the two hosts, as tc(8) takes them; undefined: as fast as it is. */
 export const LINKS: Readonly<Record<string, string | undefined>> = {

@@ -1,38 +1,24 @@
-import type { TopLevelSpec } from 'vega-lite';
-import { PROTECTIONS } from './catalogue.js';
+import { facets, label, placeOf, ROOM_FOR_LABEL, valuesOf, type Chart } from './chart-parts.js';
 import type { EpochPart } from './ledger.js';
 import type { Titles } from './markdown.js';
 import { significant } from './significant.js';
-import type { Entry, Row } from './summary.js';
+import type { Row } from './summary.js';
 
-/** A picture of the report: a Vega-Lite specification with its data. */
-export interface Chart {
-  /** Of its files. */
-  readonly name: string;
-  readonly title: string;
-  readonly spec: TopLevelSpec;
-}
-
-const FONT = 'DejaVu Sans';
-const BAR_STEP = 14;
-const WIDTH = 560;
-/** Of the protections, in the catalogue's order: the same in every picture. */
-const COLOURS = [
-  ...['#9a9a9a', '#5f5f5f', '#e15759', '#a31f34', '#a6cee3', '#76b7d8', '#4e79a7', '#2b4c7e', '#f28e2b', '#b6992d'],
-] as const;
-const LEGEND_COLUMNS = 3;
-const LABEL_FONT_SIZE = 9;
-/** Beyond the longest bar: its label. */
-const ROOM_FOR_LABEL = 1.12;
 const US_PER_MS = 1000;
 
-/** Each workload's rate as a share of the unprotected guest's, one bar a protection: the figure that Kemari's authors showed. */
-export function normalizedChart(link: string, rows: readonly Row[], titles: Titles, order: readonly string[]): Chart {
+/** Each workload's rate as a share of the unprotected guest's, one bar a protection: the figure that Kemari's authors showed. Undefined without that guest. */
+export function normalizedChart(
+  link: string,
+  rows: readonly Row[],
+  titles: Titles,
+  order: readonly string[],
+): Chart | undefined {
   const values = valuesOf(
     rows,
     titles,
     ({ ratio }) => ratio && { ...ratio, label: ratio.ratio.toFixed(ratio.ratio < 0.01 ? 4 : 2) },
   );
+  if (values.length === 0) return undefined;
   const domainMax = Math.max(1, ...values.map(({ high }) => high)) * ROOM_FOR_LABEL;
   const title = `Rate against the unprotected guest, link ${link}`;
   const place = placeOf(titles, order);
@@ -141,71 +127,4 @@ export function anatomyChart(link: string, rows: readonly Row[], titles: Titles)
   ];
   const subtitle = 'medians; but for --strict the guest runs again at the resume';
   return { name: `anatomy-${link}`, title, spec: facets(told, titles, { values, title, subtitle, layer }) };
-}
-
-type Value<Own> = Own & { readonly workload: string; readonly protection: string };
-
-function valuesOf<Own extends object>(
-  rows: readonly Row[],
-  titles: Titles,
-  ownOf: (entry: Entry) => Own | undefined,
-): Value<Own>[] {
-  return rows.flatMap(({ workload, entries }) =>
-    entries.flatMap((entry) => {
-      const own = ownOf(entry);
-      const names = { workload: titles.workload(workload).title, protection: titles.protection(entry.protection) };
-      return own === undefined ? [] : [{ ...own, ...names }];
-    }),
-  );
-}
-
-/** Where a protection is in a row, and its colour. */
-function placeOf(titles: Titles, order: readonly string[]) {
-  const protections = order.map((name) => titles.protection(name));
-  const place = { field: 'protection', type: 'nominal', title: null } as const;
-  const range = order.map((name) => COLOURS[Object.keys(PROTECTIONS).indexOf(name)] ?? 'black');
-  return {
-    y: { ...place, axis: null, scale: { domain: protections } },
-    color: { ...place, scale: { domain: protections, range }, legend: { orient: 'top', columns: LEGEND_COLUMNS } },
-  } as const;
-}
-
-/** At the end of a bar. */
-function label(field: string, y: ReturnType<typeof placeOf>['y']) {
-  return {
-    mark: { type: 'text', align: 'left', dx: 5, fontSize: LABEL_FONT_SIZE },
-    encoding: { x: { field, type: 'quantitative' }, y, text: { field: 'label', type: 'nominal' } },
-  } as const;
-}
-
-/** One strip a workload, one below the other. */
-function facets(
-  rows: readonly Row[],
-  titles: Titles,
-  own: { values: object[]; title: string; subtitle: string; layer: object[] },
-): TopLevelSpec {
-  const facet = {
-    field: 'workload',
-    type: 'nominal',
-    title: null,
-    sort: rows.map(({ workload }) => titles.workload(workload).title),
-    header: { labelAngle: 0, labelAnchor: 'start', labelOrient: 'top', labelFontWeight: 'bold' },
-  } as const;
-  return {
-    ...common(own.title, own.subtitle),
-    data: { values: own.values },
-    facet: { row: facet },
-    spacing: 6,
-    spec: { width: WIDTH, height: { step: BAR_STEP }, layer: own.layer },
-  } as TopLevelSpec;
-}
-
-function common(title: string, subtitle: string): object {
-  return {
-    $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
-    title: { text: title, subtitle, anchor: 'start' },
-    background: 'white',
-    padding: 12,
-    config: { font: FONT, legend: { labelLimit: 0 }, header: { labelPadding: 2 } },
-  };
 }

@@ -14,11 +14,13 @@ export interface EpochCount {
   readonly lostGuestMs: number;
   readonly sentBytes: number;
   readonly rawBytes: number;
+  readonly sentPages: number;
+  readonly linkCpuMs: number;
 }
 
 export function countOf(info: ProtectionInfo, atMs: number): EpochCount {
-  const { epoch, lostGuestMs, sentBytes, rawBytes } = info;
-  return { atMs, epoch: BigInt(epoch), lostGuestMs, sentBytes, rawBytes };
+  const { epoch, lostGuestMs, sentBytes, rawBytes, sentPages, linkCpuMs } = info;
+  return { atMs, epoch: BigInt(epoch), lostGuestMs, sentBytes, rawBytes, sentPages, linkCpuMs };
 }
 
 /**
@@ -46,6 +48,8 @@ export function figuresBetween(
     ...(releasesUs.length === 0 ? {} : { releaseP50Us: quantile(releasesUs, 0.5) }),
     sentBytes: after.sentBytes - before.sentBytes,
     rawBytes: after.rawBytes - before.rawBytes,
+    sentPages: after.sentPages - before.sentPages,
+    linkCpuMs: after.linkCpuMs - before.linkCpuMs,
     parts: medianParts(own.map(partsOf)),
   };
 }

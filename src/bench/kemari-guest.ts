@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { waitUntil } from '../base/deadline.js';
 import { KemariError } from '../base/errors.js';
+import { identifyProcess, isRunning } from '../host/process-identity.js';
 import type { GuestShell } from '../stage/guest-shell.js';
 import { GUEST_NAME, type StagedGuest } from '../stage/staged-guest.js';
 import { KEMARI_PROTECTIONS } from './catalogue.js';
@@ -10,6 +12,7 @@ import type { Subject } from './subject.js';
 
 /** After protection began its first epochs are over: they carry what the copy left. */
 const SETTLE_MS = 500;
+const END_TIMEOUT_MS = 20_000;
 
 /** A guest that kemari serves, protected on host B or not. Its standby is not armed: a stall of the machine is no failover. */
 export class KemariGuest implements Subject {
@@ -17,17 +20,20 @@ export class KemariGuest implements Subject {
   readonly #processes: readonly number[];
   #counted: EpochCount | undefined;
   #protected = false;
+  #daemon: number;
+  #plain = false;
 
-  private constructor(guest: StagedGuest, processes: readonly number[]) {
+  private constructor(guest: StagedGuest, processes: readonly number[], daemon: number) {
     this.#guest = guest;
     this.#processes = processes;
+    this.#daemon = daemon;
   }
 
-  /** Of a guest that runs on host A; it stands still then. */
-  static async adopt(guest: StagedGuest): Promise<KemariGuest> {
+  /** Of a guest that runs on host A; it stands still then. `daemon`: host B's kemarid. */
+  static async adopt(guest: StagedGuest, daemon: number): Promise<KemariGuest> {
     const { dmPid, qemuPid } = await guest.info('A');
     if (qemuPid === undefined) throw new KemariError('KEMARI_STAGE', 'the guest has no QEMU');
-    const adopted = new KemariGuest(guest, [qemuPid, dmPid]);
+    const adopted = new KemariGuest(guest, [qemuPid, dmPid], daemon);
     freeze(adopted.#processes);
     return adopted;
   }
@@ -40,10 +46,24 @@ export class KemariGuest implements Subject {
     thaw(this.#processes);
     const options = KEMARI_PROTECTIONS[protection as keyof typeof KEMARI_PROTECTIONS];
     if (options === undefined) return;
+    await this.#standbySpeaks(options.some((option) => option === '--plain'));
     await this.#guest.protect('A', ...options);
     this.#protected = true;
     await delay(SETTLE_MS);
     await this.epochs();
+  }
+
+  /** A kemarid speaks either in the clear or not. */
+  async #standbySpeaks(plain: boolean): Promise<void> {
+    if (plain === this.#plain) return;
+    const daemon = identifyProcess(this.#daemon);
+    process.kill(this.#daemon, 'SIGTERM');
+    const ended = (): boolean => daemon === undefined || !isRunning(daemon);
+    if (!(await waitUntil(ended, { timeoutMs: END_TIMEOUT_MS }))) {
+      throw new KemariError('KEMARI_STAGE', `kemarid ${this.#daemon} of host B does not end`);
+    }
+    this.#daemon = await this.#guest.startDaemon('B', { plain });
+    this.#plain = plain;
   }
 
   async epochs(): Promise<EpochFigures | undefined> {

@@ -28,6 +28,9 @@ export interface EpochFigures {
   /** On the wire, and before encoding, during the measurement. */
   readonly sentBytes?: number;
   readonly rawBytes?: number;
+  /** Pages that these were, and the CPU time that encoding, encrypting and sending took, in milliseconds. */
+  readonly sentPages?: number;
+  readonly linkCpuMs?: number;
   /** Where the time goes: medians, microseconds, one after the other but the last, which runs beside the resume. */
   readonly parts?: Readonly<Record<EpochPart, number>>;
 }

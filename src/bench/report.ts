@@ -2,11 +2,13 @@ import { groupBy } from './group.js';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PROTECTIONS, UNPROTECTED, WORKLOADS } from './catalogue.js';
-import { anatomyChart, normalizedChart, pauseChart, type Chart } from './charts.js';
+import type { Chart } from './chart-parts.js';
+import { anatomyChart, normalizedChart, pauseChart } from './charts.js';
 import { drawPng, drawSvg } from './draw.js';
 import type { Ledger } from './ledger.js';
-import { markdownTables, protectionsOf, type Titles } from './markdown.js';
+import { markdownTables, protectionsOf, tablesOf, type Table, type Titles } from './markdown.js';
 import { summarize, type Row } from './summary.js';
+import { wireCharts } from './wire-charts.js';
 
 /** What a run has found, and the files that say so. */
 export interface BenchReport {
@@ -24,7 +26,8 @@ const TITLES: Titles = {
 export async function writeReport(ledger: Ledger, folder: string): Promise<BenchReport> {
   await mkdir(folder, { recursive: true });
   const rows = summarize(inCatalogueOrder(ledger), UNPROTECTED);
-  const table = markdownTables(rows, TITLES);
+  const tables = tablesOf(rows, TITLES);
+  const table = markdownTables(tables);
   const files: string[] = [];
   const write = async (name: string, content: string | Buffer): Promise<void> => {
     await writeFile(join(folder, name), content);
@@ -39,7 +42,7 @@ export async function writeReport(ledger: Ledger, folder: string): Promise<Bench
   }
   await write('results.json', `${JSON.stringify({ settings: ledger.settings, rows }, null, 2)}\n`);
   await write('results.md', `${settingsText(ledger)}\n\n${table}`);
-  await write('report.html', page(ledger, rows, pictures));
+  await write('report.html', page(ledger, rows, tables, pictures));
   return { rows, table, files };
 }
 
@@ -58,7 +61,8 @@ function chartsOf(rows: readonly Row[]): Chart[] {
     const order = protectionsOf(own);
     const pause = pauseChart(link, own, TITLES, order);
     const normalized = normalizedChart(link, own, TITLES, order);
-    return [normalized, pause, anatomyChart(link, own, TITLES)].filter((chart) => chart !== undefined);
+    const anatomy = anatomyChart(link, own, TITLES);
+    return [normalized, pause, anatomy, ...wireCharts(link, own, TITLES, order)].filter((chart) => chart !== undefined);
   });
 }
 
@@ -69,7 +73,7 @@ function settingsText(ledger: Ledger): string {
 }
 
 /** One file that needs nothing else: pictures and tables are in it. */
-function page(ledger: Ledger, rows: readonly Row[], pictures: readonly string[]): string {
+function page(ledger: Ledger, rows: readonly Row[], tables: readonly Table[], pictures: readonly string[]): string {
   const failures = rows.flatMap(({ entries }) => entries).reduce((sum, entry) => sum + entry.failures, 0);
   const body = [
     '<h1>kemari bench</h1>',
@@ -77,7 +81,7 @@ function page(ledger: Ledger, rows: readonly Row[], pictures: readonly string[])
     `<p>Medians; in brackets the median of paired ratios to "${escape(TITLES.protection(UNPROTECTED))}". More is better.` +
       `${failures > 0 ? ` Measurements that failed: ${failures}.` : ''}</p>`,
     ...pictures.map((svg) => `<figure>${svg}</figure>`),
-    ...htmlTables(rows),
+    ...tables.flatMap(htmlTable),
   ];
   const style =
     'body{font:14px sans-serif;margin:2em;max-width:80em}td,th{padding:2px 10px;text-align:right}' +
@@ -85,18 +89,10 @@ function page(ledger: Ledger, rows: readonly Row[], pictures: readonly string[])
   return `<!doctype html>\n<meta charset="utf-8">\n<title>kemari bench</title>\n<style>${style}</style>\n${body.join('\n')}\n`;
 }
 
-/** The Markdown tables, as HTML. */
-function htmlTables(rows: readonly Row[]): string[] {
-  return [...groupBy(rows, ({ link }) => link)].flatMap(([link, own]) => {
-    const lines = markdownTables(own, TITLES).split('\n');
-    const cellsOf = (line: string): string[] => line.slice(2, -2).split(' | ');
-    const shown = lines.filter((line) => line.startsWith('| ') && !line.startsWith('| ---'));
-    const lineOf = (line: string): string =>
-      `<tr>${cellsOf(line)
-        .map((cell) => `<td>${escape(cell)}</td>`)
-        .join('')}</tr>`;
-    return [`<h2>Link: ${escape(link)}</h2>`, '<table>', ...shown.map(lineOf), '</table>'];
-  });
+function htmlTable({ title, lines }: Table): string[] {
+  const lineOf = (cells: readonly string[]): string =>
+    `<tr>${cells.map((cell) => `<td>${escape(cell)}</td>`).join('')}</tr>`;
+  return [`<h2>${escape(title)}</h2>`, '<table>', ...lines.map(lineOf), '</table>'];
 }
 
 function escape(text: string): string {

@@ -2,6 +2,8 @@ import { groupBy } from './group.js';
 import type { EpochFigures, Sample } from './ledger.js';
 import { median, pairedRatio, type Ratio } from './statistics.js';
 
+const NS_PER_MS = 1e6;
+
 /** One protection in one row of the result. */
 export interface Entry {
   readonly protection: string;
@@ -22,8 +24,15 @@ export interface Entry {
         readonly parts: EpochFigures['parts'];
       }
     | undefined;
-  /** Bytes that went over the link for each dirty page's 4096, of all repeats together. */
-  readonly wireShare: number | undefined;
+  /** What the link cost, of all repeats together; undefined where nobody counts it. */
+  readonly wire: WireFigures | undefined;
+}
+
+export interface WireFigures {
+  /** For each dirty page: everything that was sent, device state and all, by their number. */
+  readonly bytesPerPage: number;
+  /** Of the processor that encodes, encrypts and sends, for each byte before encoding, in nanoseconds. */
+  readonly cpuNsPerByte: number;
 }
 
 /** One workload over one link, with every protection it was measured under. */
@@ -47,11 +56,8 @@ export function summarize(samples: readonly Sample[], baseline: string): Row[] {
 function entryOf(protection: string, own: readonly Sample[], base: readonly Sample[]): Entry {
   const values = own.flatMap(({ value }) => value ?? []);
   const epochs = own.flatMap((sample) => sample.epochs ?? []);
-  const sum = (of: (one: (typeof epochs)[number]) => number | undefined): number =>
-    epochs.reduce((total, one) => total + (of(one) ?? 0), 0);
   const middle = (of: (one: (typeof epochs)[number]) => number): number => median(epochs.map(of));
   const pages = epochs.flatMap(({ dirtyPages }) => dirtyPages ?? []);
-  const raw = sum(({ rawBytes }) => rawBytes);
   return {
     protection,
     value: values.length === 0 ? undefined : median(values),
@@ -68,7 +74,18 @@ function entryOf(protection: string, own: readonly Sample[], base: readonly Samp
             dirtyPages: pages.length === 0 ? undefined : median(pages),
             parts: epochs.at(-1)?.parts,
           },
-    wireShare: raw === 0 ? undefined : sum(({ sentBytes }) => sentBytes) / raw,
+    wire: wireOf(epochs),
+  };
+}
+
+function wireOf(epochs: readonly EpochFigures[]): WireFigures | undefined {
+  const sum = (of: (one: EpochFigures) => number | undefined): number =>
+    epochs.reduce((total, one) => total + (of(one) ?? 0), 0);
+  const pages = sum(({ sentPages }) => sentPages);
+  if (pages === 0) return undefined;
+  return {
+    bytesPerPage: sum(({ sentBytes }) => sentBytes) / pages,
+    cpuNsPerByte: (sum(({ linkCpuMs }) => linkCpuMs) * NS_PER_MS) / sum(({ rawBytes }) => rawBytes),
   };
 }
 

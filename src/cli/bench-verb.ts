@@ -16,6 +16,11 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
       yargs
         .option('quick', { type: 'boolean', describe: 'One of each kind, about ten minutes (default)' })
         .option('full', { type: 'boolean', describe: 'Everything, hours', conflicts: 'quick' })
+        .option('wire', {
+          type: 'boolean',
+          describe: 'What encodings and encryption cost on the link',
+          conflicts: ['quick', 'full'],
+        })
         .option('protections', { ...names, describe: 'Comma-separated; name* for all that begin so' })
         .option('workloads', { ...names, describe: 'The same' })
         .option('links', { ...names, describe: 'The same' })
@@ -25,7 +30,7 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
         .option('vcpus', { ...number, describe: 'Of the guest (1)' })
         .option('out', { ...names, default: DEFAULT_FOLDER, describe: 'Folder of the results; goes on where one is' })
         .example('$0 bench --protections none,kemari --workloads "iozone*"', 'A subset, by name'),
-    async ({ json, full, protections, workloads, links, repeats, seconds, memory, vcpus, out }) => {
+    async ({ json, full, wire, protections, workloads, links, repeats, seconds, memory, vcpus, out }) => {
       for (const [name, value] of Object.entries({ repeats, seconds, memory, vcpus })) {
         if (value !== undefined && !(Number.isInteger(value) && value > 0)) {
           throw usageError(`--${name} takes a whole number from 1`);
@@ -37,7 +42,11 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
       const { rows, table, files } = await bench({
         ...{ protections: list(protections), workloads: list(workloads), links: list(links), repeats, seconds },
         ...{ memoryMib: memory, vcpus },
-        ...{ extent: full === true ? 'full' : 'quick', folder: resolve(out), signal: interrupt.take() },
+        ...{
+          extent: full === true ? 'full' : wire === true ? 'wire' : 'quick',
+          folder: resolve(out),
+          signal: interrupt.take(),
+        },
       });
       printResult(json, { rows, files }, `${table}\n${files.join('\n')}\n`);
     },

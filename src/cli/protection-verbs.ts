@@ -7,10 +7,12 @@ import { switchover } from '../commands/switchover.js';
 import { chromeTrace, trace } from '../commands/trace.js';
 import { unprotect } from '../commands/unprotect.js';
 import {
+  COMPRESSIONS,
   MAX_AGE_MS,
   MAX_PAUSE_SHARE,
   REMUS_INTERVAL_MS,
   TAKEOVER_TIMEOUT_MS,
+  type Compression,
   type ProtectionOptions,
   type SyncPolicy,
 } from '../model/protection.js';
@@ -40,6 +42,7 @@ interface MigrateArguments extends GlobalArguments {
   readonly takeoverTimeout: number;
   readonly onSilence: string;
   readonly failover: string;
+  readonly compress: Compression;
   readonly key: string | undefined;
   readonly plain: boolean;
 }
@@ -132,6 +135,11 @@ function addMigrate(program: Program, interrupt: Interrupt): Program {
           default: 'manual',
           describe: 'Whether the standby takes over by itself; its kemarid then needs --fence-cmd',
         })
+        .option('compress', {
+          choices: COMPRESSIONS,
+          default: 'auto' as const,
+          describe: 'Make pages smaller before they are sent: where it saves time, or as told',
+        })
         .option('key', { type: 'string', requiresArg: true, describe: "The hosts' key (or KEMARI_KEY_FILE)" })
         .option('plain', { type: 'boolean', default: false, describe: 'No encryption: only where the link is trusted' })
         .example('$0 migrate web hostb --kemari', 'Protect it; Ctrl-C ends the watching, not the protection')
@@ -210,6 +218,7 @@ export function protectionOptions(argv: MigrateArguments): ProtectionOptions {
       }) / 100,
     maxAgeMs: within('--max-age', argv.maxAge, MAX_AGE_MS),
     takeoverTimeoutMs: within('--takeover-timeout', argv.takeoverTimeout, TAKEOVER_TIMEOUT_MS),
+    compress: argv.compress,
   };
 }
 

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KemariError } from '../base/errors.js';
-import { choose, LINKS, PROTECTIONS, WORKLOADS } from '../bench/catalogue.js';
+import { choose, LINKS, PROTECTIONS, WIRE_PROTECTIONS, WORKLOADS } from '../bench/catalogue.js';
 import { Ledger } from '../bench/ledger.js';
 import { describeMachine } from '../bench/machine.js';
 import { writeReport, type BenchReport } from '../bench/report.js';
@@ -18,7 +18,7 @@ export interface BenchOptions {
   /** Of the guest: 512 and 1 when absent. */
   readonly memoryMib: number | undefined;
   readonly vcpus: number | undefined;
-  readonly extent: 'quick' | 'full';
+  readonly extent: keyof typeof EXTENTS;
   /** Folder of the results; a run that is there already goes on. */
   readonly folder: string;
   readonly signal: AbortSignal;
@@ -41,7 +41,22 @@ const QUICK = {
   repeats: 3,
   seconds: 2,
 };
-const FULL = { protections: [], workloads: [], links: [], repeats: 5, seconds: 5 };
+const FULL = {
+  protections: Object.keys(PROTECTIONS).filter((name) => !WIRE_PROTECTIONS.includes(name)),
+  workloads: [],
+  links: [],
+  repeats: 5,
+  seconds: 5,
+};
+/** What pages and the processor cost on the link, by way of encoding, encrypted and not. */
+const WIRE = {
+  protections: ['kemari', ...WIRE_PROTECTIONS],
+  workloads: ['redis-set-p1', 'redis-set-p16', 'build', 'cpu-dirty-10'],
+  links: ['1gbit'],
+  repeats: 3,
+  seconds: 3,
+};
+const EXTENTS = { quick: QUICK, full: FULL, wire: WIRE };
 
 /**
  * Measures workloads under protections over links on two hosts of this machine, and writes the report.
@@ -54,7 +69,7 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
   if (missing !== undefined) {
     throw new KemariError('KEMARI_DRILL_IMAGE', `the guest is not built: ${missing} is missing; run hack/setup`);
   }
-  const defaults = options.extent === 'quick' ? QUICK : FULL;
+  const defaults = EXTENTS[options.extent];
   const workloads = WORKLOADS.map(({ name }) => name);
   const matrix = {
     protections: choose('protection', Object.keys(PROTECTIONS), options.protections ?? defaults.protections),

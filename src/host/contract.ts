@@ -132,6 +132,9 @@ export interface ProtectionInfo {
   readonly sentBytes: number;
   /** What the sent bytes were before encoding. */
   readonly rawBytes: number;
+  /** Pages that were in them, and the CPU time that encoding, encrypting and sending took. */
+  readonly sentPages: number;
+  readonly linkCpuMs: number;
   /** A checkpoint's commit to its ack, the median. */
   readonly ackUs: number;
   readonly leaseValid: boolean;

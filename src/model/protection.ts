@@ -20,7 +20,13 @@ export interface ProtectionOptions {
   readonly maxAgeMs: number;
   /** Silence after which the standby may act; the lease is LEASE_SHARE of it. */
   readonly takeoverTimeoutMs: number;
+  /** Whether pages are made smaller before they are sent. Pages of zeroes, and those that the standby has, always are. */
+  readonly compress: Compression;
 }
+
+/** `auto`: where it costs less time than it saves on this link. */
+export type Compression = (typeof COMPRESSIONS)[number];
+export const COMPRESSIONS = ['auto', 'always', 'never'] as const;
 
 export const REMUS_INTERVAL_MS = { min: 5, default: 100, max: 10_000 } as const;
 export const MAX_PAUSE_SHARE = { min: 0.01, default: 0.2, max: 1 } as const;
@@ -38,6 +44,7 @@ export const DEFAULT_PROTECTION: ProtectionOptions = {
   maxPauseShare: MAX_PAUSE_SHARE.default,
   maxAgeMs: MAX_AGE_MS.default,
   takeoverTimeoutMs: TAKEOVER_TIMEOUT_MS.default,
+  compress: 'auto',
 };
 
 /** The options as one would type them: `kemari --strict`, `remus every 100 ms`, `live`. */

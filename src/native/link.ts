@@ -96,6 +96,8 @@ export interface LinkSenderStats {
   /** Last answered renewal's round trip; 0 before the first. */
   readonly rttUs: number;
   readonly leaseValid: boolean;
+  /** CPU time that making pages smaller, encrypting and sending took. */
+  readonly cpuUs: number;
 }
 
 export interface LinkReceiverStats {

@@ -121,16 +121,21 @@ export class StagedGuest {
 
   /**
    * Starts kemarid on a host, told how to fence the other one unless it is to have no fence, and waits until it listens.
-   * `fault`: the KEMARI_FAULT of what it starts. Returns its pid. Errors: with its log.
+   * `plain`: nothing is encrypted. `fault`: the KEMARI_FAULT of what it starts. Returns its pid. Errors: with its log.
    */
   async startDaemon(
     host: HostName,
-    { fence = true, fault }: { readonly fence?: boolean; readonly fault?: string } = {},
+    {
+      fence = true,
+      plain = false,
+      fault,
+    }: { readonly fence?: boolean; readonly plain?: boolean; readonly fault?: string } = {},
   ): Promise<number> {
     const logFile = this.daemonLogPath(host);
     mkdirSync(hostPaths(this.stage.root(host)).logDirectory, { recursive: true });
     const log = openSync(logFile, 'a', 0o600);
     const options = ['--root', this.stage.root(host)];
+    if (plain) options.push('--plain');
     if (fence) options.push('--fence-cmd', this.stage.fenceCommand(otherHost(host)));
     const namespace = this.stage.machines[host];
     const [program, ...args] = namespace.command([process.execPath, KEMARID, ...options]);

@@ -2,8 +2,14 @@ import test from 'ava';
 import { figuresBetween, type EpochCount } from '../../src/bench/epoch-figures.js';
 import type { EpochRecord } from '../../src/host/epoch-record.js';
 
-const before: EpochCount = { atMs: 10_000, epoch: 100n, lostGuestMs: 50, sentBytes: 1000, rawBytes: 5000 };
-const after: EpochCount = { atMs: 12_000, epoch: 300n, lostGuestMs: 250, sentBytes: 2000, rawBytes: 9000 };
+const before: EpochCount = {
+  ...{ atMs: 10_000, epoch: 100n, lostGuestMs: 50 },
+  ...{ sentBytes: 1000, rawBytes: 5000, sentPages: 3, linkCpuMs: 7 },
+};
+const after: EpochCount = {
+  ...{ atMs: 12_000, epoch: 300n, lostGuestMs: 250 },
+  ...{ sentBytes: 2000, rawBytes: 9000, sentPages: 13, linkCpuMs: 27 },
+};
 
 function recordAt(orderedAtMs: number, more: Partial<EpochRecord> = {}): EpochRecord {
   const timings = { triggerUs: 100, stopUs: 1, scanUs: 1, copyUs: 1, serializeUs: 1, resumeUs: 1 };
@@ -33,6 +39,8 @@ test('rates and shares are by the counters, also where more epochs passed than a
   t.is(figures.pauseShare, 0.1);
   t.is(figures.sentBytes, 1000);
   t.is(figures.rawBytes, 4000);
+  t.is(figures.sentPages, 10);
+  t.is(figures.linkCpuMs, 20);
 });
 
 test('a guest that is held until the ack stands still until the ack', (t) => {

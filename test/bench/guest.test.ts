@@ -9,7 +9,26 @@ import { stageNames } from '../../src/stage/names.js';
 import { longGuestTest, missing } from '../fixtures/guest-test.js';
 
 const KEMARI = join(import.meta.dirname, '../../src/cli/kemari.js');
-const CHOICE = ['--protections', 'none,kemari', '--workloads', 'tcp-rr,idle', '--repeats', '1', '--seconds', '1'];
+const CHOICE = [
+  '--protections',
+  'none,kemari,kemari-zero-plain',
+  '--workloads',
+  'tcp-rr,idle',
+  '--repeats',
+  '1',
+  '--seconds',
+  '1',
+];
+
+interface Told {
+  readonly rows: readonly {
+    readonly entries: readonly {
+      readonly protection: string;
+      readonly ratio?: { readonly ratio: number };
+      readonly wire?: { readonly bytesPerPage: number; readonly cpuNsPerByte: number };
+    }[];
+  }[];
+}
 
 longGuestTest(`bench goes on where Ctrl-C ended it, and leaves nothing but its report${missing}`, async (t) => {
   t.timeout(600_000);
@@ -35,23 +54,26 @@ longGuestTest(`bench goes on where Ctrl-C ended it, and leaves nothing but its r
   t.false(existsSync(stage.directory) || existsSync(stage.disks), said);
   t.false((await execa('ip', ['netns', 'list'])).stdout.includes(stage.name));
   const kept = Ledger.read(join(out, 'samples.jsonl')).samples;
-  t.true(kept.length > 0 && kept.length < 4, said);
+  t.true(kept.length > 0 && kept.length < 6, said);
 
   const { stdout, stderr } = await execa(process.execPath, [...command, '--json']);
   t.notRegex(stderr, /failed/);
-  t.regex(stderr, new RegExp(`\\[1/${4 - kept.length}`));
+  t.regex(stderr, new RegExp(`\\[1/${6 - kept.length}`));
   const { samples } = Ledger.read(join(out, 'samples.jsonl'));
-  t.is(samples.length, 4);
+  t.is(samples.length, 6);
   t.deepEqual(samples.slice(0, kept.length), kept);
   t.true(samples.every(({ value }) => value !== undefined && value > 0));
-  const { rows } = JSON.parse(stdout) as { rows: { entries: { protection: string; ratio?: { ratio: number } }[] }[] };
+  const { rows } = JSON.parse(stdout) as Told;
   t.is(rows.length, 2);
   for (const { entries } of rows) {
     t.deepEqual(
       entries.map(({ protection }) => protection),
-      ['none', 'kemari'],
+      ['none', 'kemari', 'kemari-zero-plain'],
     );
     t.true(entries.every(({ ratio }) => ratio !== undefined && ratio.ratio > 0));
+    const [, kemari, zero] = entries.map(({ wire }) => wire);
+    t.true(kemari!.cpuNsPerByte > 0 && zero!.cpuNsPerByte > 0);
+    t.true(zero!.bytesPerPage > 2 * kemari!.bytesPerPage, `${zero!.bytesPerPage} ${kemari!.bytesPerPage}`);
   }
   const epochs = samples.filter(({ protection }) => protection === 'kemari').map((sample) => sample.epochs);
   t.true(epochs.every((figures) => figures !== undefined && figures.pauseP50Us > 0 && figures.perSecond > 0));

@@ -11,7 +11,16 @@ const info: ProtectionInfo = {
   ...{ epoch: '42', ackedEpoch: '41', epochsPerSecond: 12.34, dirtyPages: 60, checkpointBytes: 300_000 },
   ...{ pauseUs: { p50: 1500, p99: 3000, max: 4000 }, releaseUs: { p50: 2000, p99: 4000, max: 5000 } },
   ...{ scriptShare: 0.05, pauseShare: 0.02, held: 3, lagMs: 2.4, unackedBytes: 4096, linkBytesPerSecond: 12_345_678 },
-  ...{ sentBytes: 1e8, rawBytes: 2e8, ackUs: 900, leaseValid: true, lostGuestMs: 1234, regime: 'at-once' },
+  ...{
+    sentBytes: 1e8,
+    rawBytes: 2e8,
+    sentPages: 48_000,
+    linkCpuMs: 700,
+    ackUs: 900,
+    leaseValid: true,
+    lostGuestMs: 1234,
+    regime: 'at-once',
+  },
 };
 
 function written(isTTY: boolean, columns?: number) {
@@ -81,6 +90,7 @@ test.serial('migrate names what is wrong with its options, and does nothing', as
     [['--remus', '--strict'], /--strict belongs to --kemari/],
     [['--kemari', '--interval', '50'], /--interval belongs to --remus/],
     [['--remus', '--interval', '1'], /--interval takes a number from 5 to 10000; found 1/],
+    [['--kemari', '--compress', 'much'], /compress/],
     [['--kemari', '--max-pause-share', '0'], /--max-pause-share takes a number from 1 to 100; found 0/],
     [['--live', '--detach'], /--live ends by itself/],
     [['--kemari', '--plain', '--key', '/k'], /exclude each other/],

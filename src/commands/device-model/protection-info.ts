@@ -2,8 +2,11 @@ import type { PrimaryState } from '../../engine/primary-state.js';
 import { regime } from '../../engine/pacing.js';
 import type { ProtectionInfo } from '../../host/contract.js';
 import { policyText } from '../../model/protection.js';
+import type { LinkSenderStats } from '../../native/link.js';
 import type { Current } from './domain-protection.js';
 import { EpochWindow } from './epoch-window.js';
+
+const US_PER_MS = 1000;
 
 /** What `info` and `top` show of a protection. `nowMs`: performance.now(). */
 export function protectionInfo(current: Current, nowMs: number): ProtectionInfo {
@@ -32,11 +35,18 @@ export function protectionInfo(current: Current, nowMs: number): ProtectionInfo 
     linkBytesPerSecond: link?.bytesPerSecond ?? 0,
     sentBytes: link?.sentBytes ?? 0,
     rawBytes: link?.rawBytes ?? 0,
+    sentPages: pagesOf(link),
+    linkCpuMs: (link?.cpuUs ?? 0) / US_PER_MS,
     ackUs: link?.ackUs.p50 ?? 0,
     leaseValid: link?.leaseValid ?? false,
     lostGuestMs: protection?.epochs.lostGuestMs ?? 0,
     regime: core === undefined ? 'at-once' : regime(core.pacing, nowMs),
   };
+}
+
+/** Also those that the standby had already, so that nothing of them was sent. */
+function pagesOf(link: LinkSenderStats | undefined): number {
+  return link === undefined ? 0 : link.pagesSent + link.pages.unchanged;
 }
 
 function shownState(state: PrimaryState | undefined): ProtectionInfo['state'] {

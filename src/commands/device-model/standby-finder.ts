@@ -8,7 +8,7 @@ import { readKey } from '../../host/key-file.js';
 import type { HostPaths } from '../../host/paths.js';
 import { isRunning, identifyProcess } from '../../host/process-identity.js';
 import type { DomainConfig } from '../../model/domain-config.js';
-import { LEASE_SHARE, policyText } from '../../model/protection.js';
+import { LEASE_SHARE, policyText, type ProtectionOptions } from '../../model/protection.js';
 import { addon } from '../../native/addon.js';
 import type { Capture } from '../../native/capture.js';
 import type { LinkSender, SenderEvent } from '../../native/link.js';
@@ -55,7 +55,7 @@ export class StandbyFinder implements ProtectionWorld {
     try {
       const offer = await this.#offer(request, run);
       const connection = await connectStandby({ address, security, offer, signal, onProgress });
-      return this.#found(connection, security, run, offer);
+      return this.#found(connection, { ...request, security }, run, offer);
     } catch (error) {
       this.#ownership.endProtection(config);
       throw error;
@@ -98,7 +98,12 @@ export class StandbyFinder implements ProtectionWorld {
     };
   }
 
-  #found(connection: StandbyConnection, security: Security, run: MachineRun, offer: Offer): FoundStandby {
+  #found(
+    connection: StandbyConnection,
+    { security, options }: { readonly security: Security; readonly options: ProtectionOptions },
+    run: MachineRun,
+    offer: Offer,
+  ): FoundStandby {
     const { config } = this.#options;
     const { streamFd, leaseFd, standby } = connection;
     const peer: OwnershipPeer = { hostName: standby.hostName, addresses: standby.addresses.map(({ host }) => host) };
@@ -111,6 +116,7 @@ export class StandbyFinder implements ProtectionWorld {
           ...{ streamFd, leaseFd, onEvent, leaseMs: offer.leaseMs, ramBytes: config.memoryBytes },
           key: security.kind === 'psk' ? security.key : undefined,
           token: Buffer.from(standby.token, 'hex'),
+          compress: options.compress,
           deviceCount: run.devices.all.length,
           gate: run.devices.gate,
         }),

@@ -13,6 +13,7 @@ const STATS: LinkSenderStats = {
   pages: { raw: 0, zero: 0, lz4: 0, delta: 0, unchanged: 0 },
   ackUs: { last: 0, p50: 0, p99: 0 },
   leaseValid: true,
+  cpuUs: 0,
 };
 
 /** A capture that the test answers: each order waits until it is told how it ended. */
