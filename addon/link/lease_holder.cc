@@ -40,7 +40,8 @@ void LeaseHolder::answered(uint64_t renewal) {
   fault_point("lease.answered");
   answered_ = renewal;
   const BootClock::time_point sent_at = sent_at_[renewal % kMaxUnanswered];
-  round_trip_ = BootClock::now() - sent_at;
+  const std::chrono::nanoseconds took = BootClock::now() - sent_at;
+  if (round_trip() == std::chrono::nanoseconds::zero() || took < round_trip()) round_trip_ = took;
   if (sent_at + options_.lease <= until()) return;
   until_ = sent_at + options_.lease;
   options_.renewed(until());

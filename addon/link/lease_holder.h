@@ -27,6 +27,7 @@ class LeaseHolder final : public LeaseEnd {
   ~LeaseHolder() override { stop(); }
 
   bool is_valid() const noexcept { return BootClock::now() < until_.load(); }
+  // The shortest; 0 before the first answer.
   std::chrono::nanoseconds round_trip() const noexcept { return round_trip_.load(); }
 
  private:

@@ -95,7 +95,7 @@ export function handingOver(state: HandingOver, input: PrimaryInput, nowMs: numb
 }
 
 function handoverAck(state: HandingOver, input: PrimaryInput & { type: 'acked' }, nowMs: number): PrimaryStep {
-  const acked = noteAck(state.core, input.epoch);
+  const acked = noteAck(state.core, input.epoch, nowMs);
   if (acked === undefined) return wrongAck(state.core, input.epoch, nowMs);
   const last = state.handover === 'last-epoch' && input.epoch === acked.core.epoch;
   if (!last) return to({ ...state, core: acked.core }, ...acked.effects);

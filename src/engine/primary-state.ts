@@ -1,9 +1,10 @@
 import type { SyncPolicy } from '../model/protection.js';
 import type { Pacing } from './pacing.js';
 import type { PeerKnowledge } from './peer-knowledge.js';
+import type { OnItsWay, WirePace } from './wire-pace.js';
 
 /** An epoch that was captured and not acknowledged. */
-export interface UnackedEpoch {
+export interface UnackedEpoch extends OnItsWay {
   readonly epoch: bigint;
   /** The newest output the cut covers; it and all before it may leave after the ack. */
   readonly throughSequence: bigint;
@@ -37,6 +38,7 @@ export interface PrimaryCore {
   readonly dirtyLimitReached: boolean;
   readonly lastCaptureMs: number;
   readonly pacing: Pacing;
+  readonly wire: WirePace;
 }
 
 export interface PrimaryOptions {
@@ -82,8 +84,8 @@ export type GuardedState = PrimaryState & { readonly phase: 'protected' | 'disar
 export type PrimaryInput =
   /** The operator wants protection; the link to the standby stands and the handshake was accepted. */
   | { readonly type: 'start'; readonly options: PrimaryOptions; readonly paused: boolean }
-  /** Pre-copy has come down to what one epoch may carry. */
-  | { readonly type: 'copied' }
+  /** Pre-copy has come down to what one epoch may carry. `roundTripMs`: the shortest that the link has shown. */
+  | { readonly type: 'copied'; readonly roundTripMs: number }
   /** Something new is held. */
   | { readonly type: 'held'; readonly output: 'request' | 'console'; readonly sequence: bigint }
   | { readonly type: 'dirty-limit' }

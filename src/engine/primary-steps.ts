@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js';
 import { captureCostUs, spend } from './pacing.js';
 import { resumesAtOnce } from './policy.js';
+import { noteWire } from './wire-pace.js';
 import type {
   GuardedState,
   PrimaryCore,
@@ -58,11 +59,14 @@ export function noteCaptured(
   nowMs: number,
 ): PrimaryCore {
   assert(core.capturing && input.epoch === core.epoch, 'a capture answers the order that was given last');
-  const covered = core.heldSequence <= input.throughSequence;
+  const { epoch, throughSequence, bytes } = input;
+  // One that holds the guest is told of when the standby has it, or nearly.
+  const sentFromMs = core.standsFor === epoch ? core.lastCaptureMs : nowMs;
+  const covered = core.heldSequence <= throughSequence;
   return {
     ...core,
     capturing: false,
-    unacked: [...core.unacked, { epoch: input.epoch, throughSequence: input.throughSequence, bytes: input.bytes }],
+    unacked: [...core.unacked, { epoch, throughSequence, bytes, sentFromMs }],
     heldSinceMs: covered ? undefined : core.heldSinceMs,
     consoleSinceMs: covered ? undefined : core.consoleSinceMs,
     pacing: spend(core.pacing, captureCostUs(input.pauseUs, input.busyShare, input.dirtyPages), nowMs),
@@ -70,7 +74,11 @@ export function noteCaptured(
 }
 
 /** The law's one place: what `epoch` and all before it cover may leave. Undefined: no such epoch is waiting for an ack. */
-export function noteAck(core: PrimaryCore, epoch: bigint): { core: PrimaryCore; effects: PrimaryEffect[] } | undefined {
+export function noteAck(
+  core: PrimaryCore,
+  epoch: bigint,
+  nowMs: number,
+): { core: PrimaryCore; effects: PrimaryEffect[] } | undefined {
   const acked = core.unacked.find((waiting) => waiting.epoch === epoch);
   if (acked === undefined) return undefined;
   const effects: PrimaryEffect[] = [{ do: 'release', throughSequence: acked.throughSequence }];
@@ -83,6 +91,11 @@ export function noteAck(core: PrimaryCore, epoch: bigint): { core: PrimaryCore; 
       ackedEpoch: epoch,
       standsFor: stoodForIt ? undefined : core.standsFor,
       unacked: core.unacked.filter((waiting) => waiting.epoch > epoch),
+      wire: noteWire(
+        core.wire,
+        core.unacked.filter((waiting) => waiting.epoch <= epoch),
+        nowMs,
+      ),
     },
     effects,
   };
@@ -90,7 +103,7 @@ export function noteAck(core: PrimaryCore, epoch: bigint): { core: PrimaryCore; 
 
 /** What every guarded phase does with an ack: what it covers leaves, the phase stays. */
 export function acknowledged(state: GuardedState, input: PrimaryInput & { type: 'acked' }, nowMs: number): PrimaryStep {
-  const acked = noteAck(state.core, input.epoch);
+  const acked = noteAck(state.core, input.epoch, nowMs);
   return acked === undefined
     ? wrongAck(state.core, input.epoch, nowMs)
     : to({ ...state, core: acked.core }, ...acked.effects);

@@ -2,6 +2,7 @@ import { assert, unreachable } from '../base/assert.js';
 import { disarming, silent } from './guarded.js';
 import { handingOver, lastEpoch } from './handover.js';
 import { startPacing } from './pacing.js';
+import { startWirePace } from './wire-pace.js';
 import { nextCaptureMs, resumeAfter, type SyncFacts } from './policy.js';
 import {
   acknowledged,
@@ -77,7 +78,7 @@ function copying(state: PrimaryState & { phase: 'copying' }, input: PrimaryInput
   const { options, paused } = state;
   switch (input.type) {
     case 'copied':
-      return capture(firstEpoch(options, paused, nowMs), nowMs, { do: 'close-gate' });
+      return capture(firstEpoch(options, paused, input.roundTripMs, nowMs), nowMs, { do: 'close-gate' });
     case 'guest': {
       if (paused === (input.wanted === 'paused')) return to(state);
       return to({ ...state, paused: !paused }, { do: paused ? 'resume-guest' : 'pause-guest' });
@@ -99,7 +100,7 @@ function copying(state: PrimaryState & { phase: 'copying' }, input: PrimaryInput
   }
 }
 
-function firstEpoch(options: PrimaryOptions, paused: boolean, nowMs: number): PrimaryCore {
+function firstEpoch(options: PrimaryOptions, paused: boolean, roundTripMs: number, nowMs: number): PrimaryCore {
   return {
     options,
     epoch: 0n,
@@ -116,6 +117,7 @@ function firstEpoch(options: PrimaryOptions, paused: boolean, nowMs: number): Pr
     dirtyLimitReached: false,
     lastCaptureMs: nowMs,
     pacing: startPacing(options.maxPauseShare, nowMs),
+    wire: startWirePace(roundTripMs, nowMs),
   };
 }
 

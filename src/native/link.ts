@@ -93,7 +93,7 @@ export interface LinkSenderStats {
   readonly ackUs: { readonly last: number; readonly p50: number; readonly p99: number };
   /** Bytes a second on the stream, over the last second or so. */
   readonly bytesPerSecond: number;
-  /** Last answered renewal's round trip; 0 before the first. */
+  /** The shortest round trip of a renewal and its answer; 0 before the first. */
   readonly rttUs: number;
   readonly leaseValid: boolean;
   /** CPU time that making pages smaller, encrypting and sending took. */

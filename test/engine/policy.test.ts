@@ -4,10 +4,12 @@ import {
   CONSOLE_LATENCY_MS,
   MAX_UNACKED_BYTES,
   MAX_UNACKED_EPOCHS,
+  MAX_UNACKED_WIRE_MS,
   nextCaptureMs,
   resumeAfter,
   type SyncFacts,
 } from '../../src/engine/policy.js';
+import { noteWire, startWirePace } from '../../src/engine/wire-pace.js';
 
 const quiet: SyncFacts = {
   heldSinceMs: undefined,
@@ -20,6 +22,7 @@ const quiet: SyncFacts = {
   pauseUntold: false,
   maxAgeMs: 1000,
   pacing: startPacing(0.2, 1000),
+  wire: startWirePace(0, 1000),
 };
 const kemari = { kind: 'kemari', strict: false } as const;
 const strict = { kind: 'kemari', strict: true } as const;
@@ -55,7 +58,18 @@ test('epochs on their way are bounded', (t) => {
 });
 
 test('a link that is behind with its bytes gets no more of them', (t) => {
-  t.is(nextCaptureMs(kemari, { ...quiet, heldSinceMs: 1200, unackedBytes: MAX_UNACKED_BYTES + 1 }), undefined);
+  t.is(
+    nextCaptureMs(kemari, { ...quiet, heldSinceMs: 1200, unackedEpochs: 1, unackedBytes: MAX_UNACKED_BYTES + 1 }),
+    undefined,
+  );
+});
+
+test('a link that needs long for what is on its way gets the next epoch once it is free', (t) => {
+  const wire = noteWire(startWirePace(0, 1000), [{ sentFromMs: 1000, bytes: 1000 }], 1000 + MAX_UNACKED_WIRE_MS);
+  const held = { ...quiet, heldSinceMs: 1200, wire };
+  t.is(nextCaptureMs(kemari, { ...held, unackedEpochs: 1, unackedBytes: 1000 }), 1200);
+  t.is(nextCaptureMs(kemari, { ...held, unackedEpochs: 1, unackedBytes: 1001 }), undefined);
+  t.is(nextCaptureMs(kemari, held), 1200);
 });
 
 test('a guest that goes on writing behind a full link is stopped until the standby has caught up', (t) => {

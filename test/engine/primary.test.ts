@@ -24,7 +24,7 @@ function play(inputs: readonly PrimaryInput[], from: PrimaryState = { phase: 'un
 }
 
 const start: PrimaryInput = { type: 'start', options, paused: false };
-const copied: PrimaryInput = { type: 'copied' };
+const copied: PrimaryInput = { type: 'copied', roundTripMs: 0.1 };
 const captured = (epoch: bigint, throughSequence: bigint): PrimaryInput => ({
   type: 'captured',
   epoch,

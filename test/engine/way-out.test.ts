@@ -1,6 +1,7 @@
 import test from 'ava';
 import type { PrimaryCore, PrimaryState } from '../../src/engine/primary-state.js';
 import { startPacing } from '../../src/engine/pacing.js';
+import { startWirePace } from '../../src/engine/wire-pace.js';
 import { wayOut, type WayOut } from '../../src/engine/way-out.js';
 
 function core(changes: Partial<PrimaryCore> = {}): PrimaryCore {
@@ -15,7 +16,7 @@ function core(changes: Partial<PrimaryCore> = {}): PrimaryCore {
     ...{ epoch: 1n, capturing: false, unacked: [], ackedEpoch: 1n, standsFor: undefined, paused: false },
     ...{ operatorPaused: false, told: { operatorPaused: false, sinceEpoch: 0n } },
     ...{ heldSinceMs: undefined, consoleSinceMs: undefined, heldSequence: 0n, dirtyLimitReached: false },
-    ...{ lastCaptureMs: 0, pacing: startPacing(0.2, 0) },
+    ...{ lastCaptureMs: 0, pacing: startPacing(0.2, 0), wire: startWirePace(0, 0) },
     ...changes,
   };
 }

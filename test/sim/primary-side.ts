@@ -179,7 +179,7 @@ export class PrimarySide {
         return;
       case 'start-tracking':
         this.world.clock.after(this.world.random.between(2, 20), () => {
-          this.input({ type: 'copied' });
+          this.input({ type: 'copied', roundTripMs: 0.1 });
         });
         return;
       case 'drop-link':

@@ -1,5 +1,4 @@
 import { performance } from 'node:perf_hooks';
-import { DIRTY_LIMIT_PAGES } from '../../engine/policy.js';
 import type { GuestOrders } from './guest-orders.js';
 
 /** How often written pages are counted between captures. */
@@ -11,13 +10,15 @@ const COUNT_SHARE = 0.005;
 /** Tells when a guest that sends nothing has written more than one epoch should carry. */
 export class DirtyWatch {
   readonly #orders: Pick<GuestOrders, 'countDirty'>;
+  readonly #limitPages: () => number;
   readonly #onLimit: () => void;
   #timer: NodeJS.Timeout | undefined;
   #running = false;
   #lastCaptureMs = 0;
 
-  constructor(orders: Pick<GuestOrders, 'countDirty'>, onLimit: () => void) {
+  constructor(orders: Pick<GuestOrders, 'countDirty'>, limitPages: () => number, onLimit: () => void) {
     this.#orders = orders;
+    this.#limitPages = limitPages;
     this.#onLimit = onLimit;
   }
 
@@ -47,7 +48,7 @@ export class DirtyWatch {
       try {
         const pages = await this.#orders.countDirty();
         costMs = performance.now() - startedAtMs;
-        if (this.#running && pages > DIRTY_LIMIT_PAGES) this.#onLimit();
+        if (this.#running && pages > this.#limitPages()) this.#onLimit();
       } catch {
         // The capture that follows fails, too, and says why.
       }

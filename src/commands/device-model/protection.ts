@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { asKemariError, KemariError, messageOf } from '../../base/errors.js';
+import { DIRTY_LIMIT_PAGES, dirtyLimitPages } from '../../engine/policy.js';
 import { stepPrimary } from '../../engine/primary.js';
 import { standbyKnowsPause } from '../../engine/primary-steps.js';
 import type { PrimaryEffect, PrimaryInput, PrimaryState } from '../../engine/primary-state.js';
@@ -14,6 +15,8 @@ import { copyMemory } from './memory-copy.js';
 
 /** How long an operator's pause waits until the standby knows of it. */
 const PAUSE_TOLD_TIMEOUT_MS = 5_000;
+
+const US_PER_MS = 1000;
 
 /**
  * One protection of one machine, from the connected link to its end: the engine decides (stepPrimary), this carries out, in
@@ -57,9 +60,13 @@ export class Protection {
         this.#captureFailed(error);
       },
     );
-    this.#dirtyWatch = new DirtyWatch(this.#orders, () => {
-      this.#feed({ type: 'dirty-limit' });
-    });
+    this.#dirtyWatch = new DirtyWatch(
+      this.#orders,
+      () => ('core' in this.#state ? dirtyLimitPages(this.#state.core.wire) : DIRTY_LIMIT_PAGES),
+      () => {
+        this.#feed({ type: 'dirty-limit' });
+      },
+    );
     this.ended = new Promise((resolve) => {
       this.#endWith = resolve;
     });
@@ -278,7 +285,7 @@ export class Protection {
       const { onCopying } = this.#parts;
       const report = await copyMemory(this.#capture, this.#link, onCopying, this.#abortCopy.signal);
       this.#parts.logger.info({ event: 'memory-copied', ...report }, `memory was copied in ${report.rounds} rounds`);
-      this.#feed({ type: 'copied' });
+      this.#feed({ type: 'copied', roundTripMs: this.#link.stats().rttUs / US_PER_MS });
     } catch (error) {
       // When copying was given up this is how it ends.
       if (this.#state.phase === 'copying') this.#feed({ type: 'capture-failed', reason: messageOf(error) });
