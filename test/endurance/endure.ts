@@ -1,3 +1,4 @@
+import { loadavg } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ProtectionInfo } from '../../src/host/contract.js';
 import { hostPaths, logPath } from '../../src/host/paths.js';
@@ -19,6 +20,8 @@ export interface EnduranceReport {
   readonly messages: number;
   /** Median over the windows of ten seconds of each one's 99th percentile, in microseconds. */
   readonly pauseP99Us: { readonly first: number; readonly last: number; readonly ratio: number };
+  /** The machine's load average over a minute, median of the same windows: pauses are only compared at a like load. */
+  readonly load: { readonly first: number; readonly last: number };
   readonly watched: readonly Watched[];
   /** What did not hold, in words; empty where all did. */
   readonly broken: readonly string[];
@@ -63,19 +66,19 @@ export async function endure({ durationMs, say }: EnduranceOptions): Promise<End
     await guest.run(`(${LOAD}) >/dev/null 2>&1 &`);
     const conversation = await guest.converse();
     const watch = new Watch();
-    const pauses: { readonly atMs: number; readonly p99Us: number }[] = [];
+    const windows: Window[] = [];
     const startedAtMs = performance.now();
     let protection: ProtectionInfo | undefined;
     for (let atMs = 0; atMs < durationMs; atMs = performance.now() - startedAtMs) {
       await delay(Math.min(SAMPLE_MS, durationMs - atMs));
       atMs = performance.now() - startedAtMs;
       protection = await sample(guest, daemons, watch, atMs);
-      pauses.push({ atMs, p99Us: protection.pauseUs.p99 });
+      windows.push({ atMs, p99Us: protection.pauseUs.p99, load: loadavg()[0] ?? NaN });
       say(progressText(atMs, durationMs, protection, conversation.answered));
     }
     const said = await conversation.stop();
-    const first = median(pauses.filter(({ atMs }) => atMs <= endMs(durationMs)).map(({ p99Us }) => p99Us));
-    const last = median(pauses.filter(({ atMs }) => atMs >= durationMs - endMs(durationMs)).map(({ p99Us }) => p99Us));
+    const first = typical(windows.filter(({ atMs }) => atMs <= endMs(durationMs)));
+    const last = typical(windows.filter(({ atMs }) => atMs >= durationMs - endMs(durationMs)));
     const watched = watch.results(endMs(durationMs));
     const broken = [
       ...watched.filter(({ flat }) => !flat).map((each) => `${each.who}: ${growthText(each)}`),
@@ -85,11 +88,24 @@ export async function endure({ durationMs, say }: EnduranceOptions): Promise<End
     ];
     return {
       ...{ minutes: durationMs / 60_000, epochs: Number(protection?.epoch ?? 0), messages: said.answered },
-      ...{ pauseP99Us: { first, last, ratio: last / first }, watched, broken },
+      pauseP99Us: { first: first.p99Us, last: last.p99Us, ratio: last.p99Us / first.p99Us },
+      load: { first: first.load, last: last.load },
+      ...{ watched, broken },
     };
   } finally {
     await stage.down();
   }
+}
+
+/** What was seen at the end of one of ten seconds. */
+interface Window {
+  readonly atMs: number;
+  readonly p99Us: number;
+  readonly load: number;
+}
+
+function typical(windows: readonly Window[]): Omit<Window, 'atMs'> {
+  return { p99Us: median(windows.map(({ p99Us }) => p99Us)), load: median(windows.map(({ load }) => load)) };
 }
 
 /** At least one sample at either end, however short the run. */
@@ -140,6 +156,6 @@ function progressText(atMs: number, durationMs: number, info: ProtectionInfo, an
   return (
     `${(atMs / 60_000).toFixed(1)} of ${(durationMs / 60_000).toFixed(1)} min: epoch ${epoch}, ` +
     `${epochsPerSecond.toFixed(0)} a second, pause p50 ${(pauseUs.p50 / 1000).toFixed(1)} ms, ` +
-    `p99 ${(pauseUs.p99 / 1000).toFixed(1)} ms, ${answered} messages answered`
+    `p99 ${(pauseUs.p99 / 1000).toFixed(1)} ms, ${answered} messages answered, load ${loadavg()[0]?.toFixed(1) ?? '?'}`
   );
 }

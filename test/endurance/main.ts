@@ -38,10 +38,12 @@ async function main(): Promise<number> {
     process.stdout.write(`${each.flat ? 'ok  ' : 'FAIL'} ${each.who}: ${growthText(each)}\n`);
   }
   const { first, last, ratio } = report.pauseP99Us;
+  const { load } = report;
   const steady = ratio <= PAUSE_LIMIT;
   process.stdout.write(
     `${steady ? 'ok  ' : 'FAIL'} pause, 99th percentile: first sixth ${(first / 1000).toFixed(2)} ms, last sixth ` +
-      `${(last / 1000).toFixed(2)} ms, ${ratio.toFixed(2)} times; at most ${PAUSE_LIMIT}\n`,
+      `${(last / 1000).toFixed(2)} ms, ${ratio.toFixed(2)} times; at most ${PAUSE_LIMIT} ` +
+      `(load average ${load.first.toFixed(1)} and ${load.last.toFixed(1)})\n`,
   );
   process.stdout.write(`${report.epochs} epochs, ${report.messages} messages in ${minutes} minutes\n`);
   for (const text of report.broken) process.stdout.write(`broken: ${text}\n`);
