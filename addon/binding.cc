@@ -13,6 +13,7 @@
 #include "ring/disk/napi_disk.h"
 #include "ring/disk/napi_disk_sample.h"
 #include "ring/net/napi_nic.h"
+#include "stage/napi_delay_line.h"
 
 namespace kemari {
 
@@ -30,6 +31,7 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define_descriptor(env, exports);
   define_fault(env, exports);
   define_evidence(env, exports);
+  define_delay_line(env, exports);
   return exports;
 }
 

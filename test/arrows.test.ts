@@ -29,7 +29,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   storage: ['native', 'model', 'base'],
   cluster: ['native', 'model', 'base'],
   bench: ['stage', 'host', 'hypervisor', 'native', 'model', 'base'],
-  stage: ['host', 'model', 'base'],
+  stage: ['host', 'native', 'model', 'base'],
   native: ['base'],
   model: ['base'],
   base: [],

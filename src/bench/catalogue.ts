@@ -51,11 +51,19 @@ export const WIRE_PROTECTIONS: readonly string[] = Object.keys(PROTECTIONS).filt
   name.startsWith('kemari-'),
 );
 
-/** Rates of the link between the two hosts, as tc(8) takes them; undefined: as fast as it is. */
-export const LINKS: Readonly<Record<string, string | undefined>> = {
-  free: undefined,
-  '1gbit': '1gbit',
-  '100mbit': '100mbit',
+/** What a link between the two hosts is like. */
+export interface LinkShape {
+  /** As tc(8) takes it; undefined: as fast as it is. */
+  readonly rate?: string;
+  /** That a frame is longer under way, in each direction. */
+  readonly delayMs?: number;
+}
+
+export const LINKS: Readonly<Record<string, LinkShape>> = {
+  free: {},
+  '1gbit': { rate: '1gbit' },
+  '100mbit': { rate: '100mbit' },
+  '1ms': { delayMs: 1 },
 };
 
 /**

@@ -4,7 +4,7 @@ import { findQemu } from '../hypervisor/qemu/binary.js';
 import { DEMO_IMAGE } from '../stage/demo-image.js';
 import { StagedGuest } from '../stage/staged-guest.js';
 import { TwoHosts } from '../stage/two-hosts.js';
-import { KEMARI_PROTECTIONS, LINKS, WORKLOADS } from './catalogue.js';
+import { KEMARI_PROTECTIONS, LINKS, WORKLOADS, type LinkShape } from './catalogue.js';
 import { ClientRoot } from './client-root.js';
 import { KemariGuest } from './kemari-guest.js';
 import { COLO_DISKS, ColoGuest } from './colo-guest.js';
@@ -86,10 +86,16 @@ class BenchRun {
     let link: string | undefined;
     for (const turn of turns) {
       if (this.#options.signal.aborted) return;
-      if (turn.link !== link) await this.#stage.cables.shape('sync', LINKS[turn.link]);
+      if (turn.link !== link) await this.#lay(LINKS[turn.link] ?? {});
       link = turn.link;
       await this.#turn(turn, subjectOf(turn.protection));
     }
+  }
+
+  async #lay({ rate, delayMs }: LinkShape): Promise<void> {
+    const { cables } = this.#stage;
+    await cables.lengthen(delayMs);
+    await cables.shape('sync', rate);
   }
 
   /** Boots what the turns ask for; what it returns says which guest a protection belongs to. */

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import type { Capture, CaptureOptions } from './capture.js';
+import type { DelayLine, DelayLineOptions } from './delay-line.js';
 import type { LinkReceiver, LinkReceiverOptions, LinkSender, LinkSenderOptions } from './link.js';
 import type { Console, ConsoleOptions, Disk, DiskOptions, Nic, NicOptions, OutputGate } from './ring.js';
 
@@ -22,6 +23,7 @@ export interface Addon {
   Capture: new (options: CaptureOptions) => Capture;
   LinkSender: new (options: LinkSenderOptions) => LinkSender;
   LinkReceiver: new (options: LinkReceiverOptions) => LinkReceiver;
+  DelayLine: new (options: DelayLineOptions) => DelayLine;
   /** A memfd of this size, for guest RAM; the caller closes it. */
   createRam(name: string, sizeBytes: number): number;
   /** Two connected Unix stream sockets, close-on-exec. */

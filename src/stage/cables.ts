@@ -1,7 +1,19 @@
 import { KemariError } from '../base/errors.js';
+import { addon } from '../native/addon.js';
+import type { DelayLine } from '../native/delay-line.js';
 import type { Namespace } from './namespace.js';
 import { HOST_NAMES, MACHINE_NAMES, type HostName, type MachineName } from './names.js';
-import { GUEST_BRIDGE, HOST_DEVICES, LINK_NAMES, LINKS, type Link, type LinkName, type Port } from './topology.js';
+import {
+  GUEST_BRIDGE,
+  HOST_ADDRESSES,
+  HOST_DEVICES,
+  PREFIX,
+  LINK_NAMES,
+  LINKS,
+  type Link,
+  type LinkName,
+  type Port,
+} from './topology.js';
 
 /** What `cut` takes: a cable, all cables of a host, or both hosts' cables to one network. */
 export type CutTarget = LinkName | HostName | 'client' | 'storage';
@@ -11,6 +23,10 @@ const TABLE = 'kemari-cut';
 
 /** Where a host looks for its neighbours. */
 const NEIGHBOUR_DEVICES: readonly string[] = [GUEST_BRIDGE, 'sync', 'store'];
+
+/** The sync link's own interfaces while a longer cable is in their place. */
+const SHORT = 'sync-short';
+const US_PER_MS = 1000;
 
 /** Of the token bucket (tc-tbf(8)): a queue of so long, a burst of so much. */
 const SHAPE_LATENCY = '50ms';
@@ -22,6 +38,7 @@ const SHAPE_BURST_BYTES = 64 << 10;
  */
 export class Cables {
   readonly #namespaces: Readonly<Record<MachineName, Namespace>>;
+  #long: DelayLine | undefined;
 
   constructor(namespaces: Readonly<Record<MachineName, Namespace>>) {
     this.#namespaces = namespaces;
@@ -76,6 +93,33 @@ export class Cables {
     }
   }
 
+  /**
+   * The sync link is a cable on which each frame is under way so much longer, in both directions; `undefined`: the short one
+   * again. Connections over it end, and shapes. The cable lives as long as this process.
+   *
+   * Errors: `KEMARI_STAGE`, and those of DelayLine.
+   */
+  async lengthen(delayMs: number | undefined): Promise<void> {
+    const was = this.#long;
+    this.release();
+    if (was !== undefined) await this.#eachHost(() => [`link set ${SHORT} name sync`, 'link set sync up']);
+    if (delayMs === undefined) return;
+    await this.#eachHost(() => ['link set sync down', `link set sync name ${SHORT}`]);
+    const end = (host: HostName) => ({ namespacePath: this.#namespaces[host].path, device: 'sync' });
+    this.#long = new addon.DelayLine({ near: end('A'), far: end('B'), delayUs: delayMs * US_PER_MS });
+    await this.#eachHost((host) => [`address add ${HOST_ADDRESSES[host].sync}${PREFIX} dev sync`, 'link set sync up']);
+  }
+
+  /** Whatever of the cables lives in this process ends. Idempotent. */
+  release(): void {
+    this.#long?.close();
+    this.#long = undefined;
+  }
+
+  async #eachHost(lines: (host: HostName) => readonly string[]): Promise<void> {
+    for (const host of HOST_NAMES) await this.#namespaces[host].ip(lines(host));
+  }
+
   /** What is wrong with each cable, by what the kernel says: nothing, `unplugged`, `cut`, or from whom frames are lost. */
   async faults(): Promise<Readonly<Record<LinkName, string>>> {
     const deaf = new Map<MachineName, string>();
@@ -85,7 +129,7 @@ export class Cables {
       up.set(machine, await this.#namespaces[machine].run(['ip', '-oneline', 'link', 'show', 'up']));
     }
     const isDeaf = (port: Port): boolean => deaf.get(port.machine)?.includes(`chain ${port.device} `) ?? false;
-    const isUp = (port: Port): boolean => up.get(port.machine)?.includes(` ${port.device}@`) ?? false;
+    const isUp = (port: Port): boolean => new RegExp(` ${port.device}[@:]`).test(up.get(port.machine) ?? '');
     const faultOf = ({ near, far }: Link): string => {
       if (!isUp(near) || !isUp(far)) return 'unplugged';
       if (isDeaf(near) && isDeaf(far)) return 'cut';

@@ -21,7 +21,7 @@ export class Namespace {
   }
 
   get exists(): boolean {
-    return statSync(this.#path, { throwIfNoEntry: false }) !== undefined;
+    return statSync(this.path, { throwIfNoEntry: false }) !== undefined;
   }
 
   /** Errors: `KEMARI_STAGE` with what `ip` said. */
@@ -54,7 +54,7 @@ export class Namespace {
 
   /** The processes inside, ending ones that have let go of it apart. */
   pids(): number[] {
-    const identity = statSync(this.#path, { throwIfNoEntry: false });
+    const identity = statSync(this.path, { throwIfNoEntry: false });
     if (identity === undefined) return [];
     const wanted = `net:[${identity.ino}]`;
     return readdirSync('/proc')
@@ -75,7 +75,8 @@ export class Namespace {
     throw new KemariError('KEMARI_STAGE', `killed processes do not end: ${this.pids().join(' ')}`);
   }
 
-  get #path(): string {
+  /** As of setns(2). */
+  get path(): string {
     return `${NAMESPACE_FOLDER}/${this.name}`;
   }
 }

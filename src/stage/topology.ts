@@ -18,7 +18,7 @@ export const LAN_BRIDGE = 'lan';
 export const SAN_BRIDGE = 'san';
 
 export const NETMASK = '255.255.255.0';
-const PREFIX = '/24';
+export const PREFIX = '/24';
 
 export const STORAGE_ADDRESS = '10.79.0.3';
 export const CLIENT_ADDRESS = '10.77.0.1';

@@ -128,6 +128,7 @@ export class TwoHosts {
   }
 
   async down(): Promise<void> {
+    this.cables.release();
     for (const machine of MACHINE_NAMES) await this.machines[machine].remove();
     await rm(this.names.disks, { recursive: true, force: true });
     releaseStage(this.names);

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,6 +27,26 @@ const [address, text] = process.argv.slice(1);
 const socket = require('node:dgram').createSocket('udp4');
 socket.send(text, 7000, address, () => socket.close());`;
 
+/** Sends each datagram back. */
+const ECHO = `
+const socket = require('node:dgram').createSocket('udp4');
+socket.on('message', (text, { port, address }) => socket.send(text, port, address));
+socket.bind(7001, () => console.log('bound'));`;
+
+/** Prints the shortest of five round trips of a datagram, in milliseconds: ADDRESS. */
+const ASKER = `
+const socket = require('node:dgram').createSocket('udp4');
+const times = [];
+let askedAt;
+const ask = () => { askedAt = performance.now(); socket.send('?', 7001, process.argv[1]); };
+socket.on('message', () => {
+  times.push(performance.now() - askedAt);
+  if (times.length < 5) return ask();
+  console.log(Math.min(...times));
+  socket.close();
+});
+ask();`;
+
 async function withStage(name: string, body: (stage: TwoHosts) => Promise<void>): Promise<void> {
   const stage = await TwoHosts.up(name, { owned: true });
   try {
@@ -44,6 +64,13 @@ async function listenOn(stage: TwoHosts, machine: MachineName): Promise<string[]
   child.stdout.on('data', (chunk: Buffer) => heard.push(...chunk.toString().trim().split('\n')));
   await once(child.stdout, 'data');
   return heard;
+}
+
+async function echoOn(stage: TwoHosts, machine: MachineName): Promise<ChildProcess> {
+  const [program, ...args] = stage.machines[machine].command([process.execPath, '-e', ECHO]);
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  await once(child.stdout, 'data');
+  return child;
 }
 
 async function say(stage: TwoHosts, from: MachineName, address: string, text: string): Promise<void> {
@@ -188,3 +215,24 @@ staged(
     t.regex((await twoHosts('status')).stderr, /are not up/);
   },
 );
+
+staged(`what goes over a long cable is under way for as long as it was told, both ways${missing}`, async (t) => {
+  await withStage('test-long', async (stage) => {
+    const { cables } = stage;
+    const roundTripMs = async (): Promise<number> => {
+      const echo = await echoOn(stage, 'B');
+      const said = await stage.machines.A.run([process.execPath, '-e', ASKER, HOST_ADDRESSES.B.sync]);
+      echo.kill('SIGKILL');
+      return Number(said);
+    };
+    await cables.lengthen(100);
+    t.is((await cables.faults()).sync, '');
+    t.true((await roundTripMs()) >= 200);
+    await cables.lengthen(50);
+    const shorter = await roundTripMs();
+    t.true(shorter >= 100 && shorter < 200, `${shorter} ms`);
+    await cables.lengthen(undefined);
+    t.true((await roundTripMs()) < 100);
+    t.notRegex(await stage.machines.A.run(['ip', 'link']), /sync-short/);
+  });
+});
