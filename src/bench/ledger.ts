@@ -38,6 +38,21 @@ export interface EpochFigures {
 /** `state`: what the hypervisor's state takes after the copy is done. `link`: encode, send, apply, ack. */
 export type EpochPart = 'trigger' | 'stop' | 'scan' | 'copy' | 'state' | 'resume' | 'link';
 
+/** How one failover looked from outside. */
+export interface FailoverSample {
+  readonly type: 'failover';
+  /** One of FAILOVER_WAYS. */
+  readonly way: string;
+  /** From 0. */
+  readonly repeat: number;
+  /** The client's longest wait for an answer, in milliseconds; absent where it failed. */
+  readonly gapMs?: number;
+  /** From the kill to the guest's first frame from the other host. */
+  readonly firstFrameMs?: number;
+  /** Why there is nothing to say. */
+  readonly failure?: string;
+}
+
 /** What must be the same for samples to belong together. */
 export type Settings = Readonly<Record<string, string | number>>;
 
@@ -54,6 +69,7 @@ export class Ledger {
   readonly settings: Settings;
   readonly #path: string;
   readonly #samples = new Map<string, Sample>();
+  readonly #failovers = new Map<string, FailoverSample>();
 
   private constructor(path: string, settings: Settings) {
     this.#path = path;
@@ -92,7 +108,7 @@ export class Ledger {
       .map((line) => parse(path, line));
     if (head?.type !== 'run') throw new KemariError('KEMARI_BENCH_RESUME', `${path} is no ledger of kemari bench`);
     const ledger = new Ledger(path, head.settings);
-    for (const sample of samples) if (sample.type === 'sample') ledger.#samples.set(keyOf(sample), sample);
+    for (const sample of samples) ledger.#keep(sample);
     return ledger;
   }
 
@@ -105,19 +121,39 @@ export class Ledger {
     return this.#samples.get(keyOf(cell))?.value !== undefined;
   }
 
-  add(sample: Sample): void {
-    appendFileSync(this.#path, `${JSON.stringify(sample)}\n`);
-    this.#samples.set(keyOf(sample), sample);
+  get failovers(): readonly FailoverSample[] {
+    return [...this.#failovers.values()];
   }
+
+  /** As `has`. */
+  hasFailover(way: string, repeat: number): boolean {
+    return this.#failovers.get(failoverKey({ way, repeat }))?.gapMs !== undefined;
+  }
+
+  add(sample: Sample | FailoverSample): void {
+    appendFileSync(this.#path, `${JSON.stringify(sample)}\n`);
+    this.#keep(sample);
+  }
+
+  #keep(line: Line): void {
+    if (line.type === 'sample') this.#samples.set(keyOf(line), line);
+    if (line.type === 'failover') this.#failovers.set(failoverKey(line), line);
+  }
+}
+
+type Line = Head | Sample | FailoverSample;
+
+function failoverKey({ way, repeat }: Pick<FailoverSample, 'way' | 'repeat'>): string {
+  return [way, repeat].join('\n');
 }
 
 function keyOf({ link, protection, workload, repeat }: Cell): string {
   return [link, protection, workload, repeat].join('\n');
 }
 
-function parse(path: string, line: string): Head | Sample {
+function parse(path: string, line: string): Line {
   try {
-    return JSON.parse(line) as Head | Sample;
+    return JSON.parse(line) as Line;
   } catch (cause) {
     throw new KemariError('KEMARI_BENCH_RESUME', `${path} has a line that is no JSON: ${line.slice(0, 80)}`, { cause });
   }

@@ -1,20 +1,20 @@
-import { once } from 'node:events';
 import { messageOf } from '../base/errors.js';
 import { findQemu } from '../hypervisor/qemu/binary.js';
 import { DEMO_IMAGE } from '../stage/demo-image.js';
 import { StagedGuest } from '../stage/staged-guest.js';
-import { TwoHosts } from '../stage/two-hosts.js';
+import type { TwoHosts } from '../stage/two-hosts.js';
 import { KEMARI_PROTECTIONS, LINKS, WORKLOADS, type LinkShape } from './catalogue.js';
 import { ClientRoot } from './client-root.js';
 import { KemariGuest } from './kemari-guest.js';
 import { COLO_DISKS, ColoGuest } from './colo-guest.js';
 import type { Ledger } from './ledger.js';
+import { onStage } from './on-stage.js';
 import { PLAIN_DISK, PlainGuest } from './plain-guest.js';
 import { CountedEpochs } from './counted-epochs.js';
 import { countCells, planTurns, type Cell, type Matrix, type Turn } from './plan.js';
 import { Progress } from './progress.js';
 import type { Subject } from './subject.js';
-import { Undo } from './undo.js';
+import type { Undo } from './undo.js';
 
 /** The one that all protections can do: COLO fails with others. */
 const MACHINE = 'pc';
@@ -39,31 +39,9 @@ export interface RunOptions {
 export async function runBench(ledger: Ledger, options: RunOptions): Promise<void> {
   const turns = planTurns(options.matrix, (cell) => ledger.has(cell));
   if (turns.length === 0 || options.signal.aborted) return;
-  const undo = new Undo();
-  const name = `bench-${process.pid}`;
-  const run = measure(name, turns, ledger, options, undo);
-  try {
-    await Promise.race([run, once(options.signal, 'abort')]);
-  } finally {
-    await undo.run();
-    // Without its stage it ends, and soon.
-    await run.catch(() => undefined);
-    await undo.run();
-    // What was just being made when it was taken down came after what was removed.
-    await TwoHosts.down(name);
-  }
-}
-
-async function measure(
-  name: string,
-  turns: readonly Turn[],
-  ledger: Ledger,
-  options: RunOptions,
-  undo: Undo,
-): Promise<void> {
-  const stage = await TwoHosts.up(name, { owned: true });
-  undo.defer('the two hosts', () => stage.down());
-  await new BenchRun(stage, ledger, options, new Progress(countCells(turns)), undo).run(turns);
+  await onStage(options.signal, (stage, undo) =>
+    new BenchRun(stage, ledger, options, new Progress(countCells(turns)), undo).run(turns),
+  );
 }
 
 class BenchRun {
