@@ -13,7 +13,7 @@ export interface Chart {
 
 const FONT = 'DejaVu Sans';
 const BAR_STEP = 14;
-const WIDTH = 560;
+export const WIDTH = 560;
 /** Of the protections, in the catalogue's order: the same in every picture. */
 const COLOURS = [
   ...[
@@ -97,7 +97,7 @@ export function facets(
   } as TopLevelSpec;
 }
 
-function common(title: string, subtitle: string): object {
+export function common(title: string, subtitle: string): object {
   return {
     $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
     title: { text: title, subtitle, anchor: 'start' },

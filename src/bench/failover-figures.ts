@@ -1,5 +1,6 @@
 import { FAILOVER_WAYS } from './failovers.js';
 import type { FailoverSample } from './ledger.js';
+import type { Table } from './markdown.js';
 import { significant } from './significant.js';
 import { quantile } from './statistics.js';
 
@@ -38,18 +39,21 @@ function spreadOf(values: readonly number[]): Spread | undefined {
   return { p50: quantile(values, 0.5), p90: quantile(values, 0.9), max: Math.max(...values) };
 }
 
-/** Heads and lines for people. */
-export function failoverTable(rows: readonly FailoverRow[]): string[][] {
+/** For people. */
+export function failoverTable(rows: readonly FailoverRow[]): Table {
   const cells = (spread: Spread | undefined): string[] =>
     spread === undefined ? ['', '', ''] : [spread.p50, spread.p90, spread.max].map(significant);
-  const heads = ['takeover', 'failovers', 'client waits, ms: median', '90 %', 'longest'];
-  return [
-    [...heads, "the guest's first frame, ms: median", '90 %', 'longest'],
-    ...rows.map(({ way, samples, failures, gap, firstFrame }) => [
-      FAILOVER_WAYS[way]?.title ?? way,
-      `${samples}${failures > 0 ? `, ${failures} failed` : ''}`,
-      ...cells(gap),
-      ...cells(firstFrame),
-    ]),
-  ];
+  const heads = ['takeover', 'failovers', 'client waits: median', '90 %', 'longest'];
+  return {
+    title: 'Failovers, milliseconds from the kill of a host',
+    lines: [
+      [...heads, "guest's first frame: median", '90 %', 'longest'],
+      ...rows.map(({ way, samples, failures, gap, firstFrame }) => [
+        FAILOVER_WAYS[way]?.title ?? way,
+        `${samples}${failures > 0 ? `, ${failures} failed` : ''}`,
+        ...cells(gap),
+        ...cells(firstFrame),
+      ]),
+    ],
+  };
 }

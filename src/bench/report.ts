@@ -5,6 +5,8 @@ import { PROTECTIONS, UNPROTECTED, WORKLOADS } from './catalogue.js';
 import type { Chart } from './chart-parts.js';
 import { anatomyChart, normalizedChart, pauseChart } from './charts.js';
 import { drawPng, drawSvg } from './draw.js';
+import { failoverChart } from './failover-chart.js';
+import { failoverTable, summarizeFailovers, type FailoverRow } from './failover-figures.js';
 import type { Ledger } from './ledger.js';
 import { markdownTables, protectionsOf, tablesOf, type Table, type Titles } from './markdown.js';
 import { summarize, type Row } from './summary.js';
@@ -13,6 +15,7 @@ import { wireCharts } from './wire-charts.js';
 /** What a run has found, and the files that say so. */
 export interface BenchReport {
   readonly rows: readonly Row[];
+  readonly failovers: readonly FailoverRow[];
   readonly table: string;
   readonly files: readonly string[];
 }
@@ -26,7 +29,8 @@ const TITLES: Titles = {
 export async function writeReport(ledger: Ledger, folder: string): Promise<BenchReport> {
   await mkdir(folder, { recursive: true });
   const rows = summarize(inCatalogueOrder(ledger), UNPROTECTED);
-  const tables = tablesOf(rows, TITLES);
+  const failovers = summarizeFailovers(ledger.failovers);
+  const tables = [...tablesOf(rows, TITLES), ...(failovers.length > 0 ? [failoverTable(failovers)] : [])];
   const table = markdownTables(tables);
   const files: string[] = [];
   const write = async (name: string, content: string | Buffer): Promise<void> => {
@@ -34,16 +38,17 @@ export async function writeReport(ledger: Ledger, folder: string): Promise<Bench
     files.push(join(folder, name));
   };
   const pictures: string[] = [];
-  for (const chart of chartsOf(rows)) {
+  for (const chart of [...chartsOf(rows), failoverChart(ledger.failovers)]) {
+    if (chart === undefined) continue;
     const svg = await drawSvg(chart);
     pictures.push(svg);
     await write(`${chart.name}.svg`, svg);
     await write(`${chart.name}.png`, drawPng(svg));
   }
-  await write('results.json', `${JSON.stringify({ settings: ledger.settings, rows }, null, 2)}\n`);
+  await write('results.json', `${JSON.stringify({ settings: ledger.settings, rows, failovers }, null, 2)}\n`);
   await write('results.md', `${settingsText(ledger)}\n\n${table}`);
   await write('report.html', page(ledger, rows, tables, pictures));
-  return { rows, table, files };
+  return { rows, failovers, table, files };
 }
 
 function inCatalogueOrder(ledger: Ledger): Ledger['samples'] {

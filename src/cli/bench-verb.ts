@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { Argv } from 'yargs';
+import type { BenchOptions } from '../commands/bench.js';
 import type { Interrupt } from './interrupt.js';
 import { printResult, usageError } from './output.js';
 import type { GlobalArguments } from './verbs.js';
@@ -21,6 +22,11 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
           describe: 'What encodings and encryption cost on the link',
           conflicts: ['quick', 'full'],
         })
+        .option('failover', {
+          type: 'boolean',
+          describe: 'What a client sees of the deaths of 50 hosts, by way of taking over (--repeats: so many)',
+          conflicts: ['quick', 'full', 'wire'],
+        })
         .option('protections', { ...names, describe: 'Comma-separated; name* for all that begin so' })
         .option('workloads', { ...names, describe: 'The same' })
         .option('links', { ...names, describe: 'The same' })
@@ -30,7 +36,7 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
         .option('vcpus', { ...number, describe: 'Of the guest (1)' })
         .option('out', { ...names, default: DEFAULT_FOLDER, describe: 'Folder of the results; goes on where one is' })
         .example('$0 bench --protections none,kemari --workloads "iozone*"', 'A subset, by name'),
-    async ({ json, full, wire, protections, workloads, links, repeats, seconds, memory, vcpus, out }) => {
+    async ({ json, full, wire, failover, protections, workloads, links, repeats, seconds, memory, vcpus, out }) => {
       for (const [name, value] of Object.entries({ repeats, seconds, memory, vcpus })) {
         if (value !== undefined && !(Number.isInteger(value) && value > 0)) {
           throw usageError(`--${name} takes a whole number from 1`);
@@ -39,16 +45,17 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
       // Not before it is asked for: what draws the charts takes its time to load.
       const { bench } = await import('../commands/bench.js');
       const list = (text: string | undefined): string[] | undefined => text?.split(',').filter(Boolean);
-      const { rows, table, files } = await bench({
+      const { rows, failovers, table, files } = await bench({
         ...{ protections: list(protections), workloads: list(workloads), links: list(links), repeats, seconds },
         ...{ memoryMib: memory, vcpus },
-        ...{
-          extent: full === true ? 'full' : wire === true ? 'wire' : 'quick',
-          folder: resolve(out),
-          signal: interrupt.take(),
-        },
+        ...{ extent: extentOf({ full, wire, failover }), folder: resolve(out), signal: interrupt.take() },
       });
-      printResult(json, { rows, files }, `${table}\n${files.join('\n')}\n`);
+      printResult(json, { rows, failovers, files }, `${table}\n${files.join('\n')}\n`);
     },
   );
+}
+
+function extentOf(chosen: Readonly<Record<'full' | 'wire' | 'failover', boolean | undefined>>): BenchOptions['extent'] {
+  for (const extent of ['full', 'wire', 'failover'] as const) if (chosen[extent] === true) return extent;
+  return 'quick';
 }

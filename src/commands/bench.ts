@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { KemariError } from '../base/errors.js';
 import { choose, LINKS, PROTECTIONS, WIRE_PROTECTIONS, WORKLOADS } from '../bench/catalogue.js';
 import { Ledger } from '../bench/ledger.js';
+import { runFailovers } from '../bench/failovers.js';
 import { describeMachine } from '../bench/machine.js';
 import { writeReport, type BenchReport } from '../bench/report.js';
 import { runBench } from '../bench/run.js';
@@ -40,6 +41,7 @@ const QUICK = {
   links: ['free'],
   repeats: 3,
   seconds: 2,
+  failovers: 0,
 };
 const FULL = {
   protections: Object.keys(PROTECTIONS).filter((name) => !WIRE_PROTECTIONS.includes(name)),
@@ -47,6 +49,7 @@ const FULL = {
   links: [],
   repeats: 5,
   seconds: 5,
+  failovers: 50,
 };
 /** What pages and the processor cost on the link, by way of encoding, encrypted and not. */
 const WIRE = {
@@ -55,8 +58,11 @@ const WIRE = {
   links: ['1gbit'],
   repeats: 3,
   seconds: 3,
+  failovers: 0,
 };
-const EXTENTS = { quick: QUICK, full: FULL, wire: WIRE };
+/** What a client sees of the death of a host, and nothing else. */
+const FAILOVER = { protections: [], workloads: [], links: [], repeats: 0, seconds: 0, failovers: 50 };
+const EXTENTS = { quick: QUICK, full: FULL, wire: WIRE, failover: FAILOVER };
 
 /**
  * Measures workloads under protections over links on two hosts of this machine, and writes the report.
@@ -70,12 +76,13 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     throw new KemariError('KEMARI_DRILL_IMAGE', `the guest is not built: ${missing} is missing; run hack/setup`);
   }
   const defaults = EXTENTS[options.extent];
+  const isFailover = options.extent === 'failover';
   const workloads = WORKLOADS.map(({ name }) => name);
   const matrix = {
     protections: choose('protection', Object.keys(PROTECTIONS), options.protections ?? defaults.protections),
     workloads: choose('workload', workloads, options.workloads ?? defaults.workloads),
     links: choose('link', Object.keys(LINKS), options.links ?? defaults.links),
-    repeats: options.repeats ?? defaults.repeats,
+    repeats: isFailover ? 0 : (options.repeats ?? defaults.repeats),
   };
   const seconds = options.seconds ?? defaults.seconds;
   const { memoryMib = 512, vcpus = 1 } = options;
@@ -84,9 +91,12 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     ...describeMachine(),
     ...{ seconds, memoryMib, vcpus },
   });
-  await runBench(ledger, { matrix, seconds, memoryMib, vcpus, signal: options.signal });
+  const { signal } = options;
+  await runBench(ledger, { matrix, seconds, memoryMib, vcpus, signal });
+  const failovers = isFailover ? (options.repeats ?? defaults.failovers) : defaults.failovers;
+  await runFailovers(ledger, { failovers, memoryMib, vcpus, signal });
   const report = await writeReport(ledger, options.folder);
-  if (options.signal.aborted) {
+  if (signal.aborted) {
     throw new KemariError('KEMARI_INTERRUPTED', `interrupted; the same command goes on from ${options.folder}`);
   }
   return report;

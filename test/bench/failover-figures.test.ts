@@ -21,7 +21,7 @@ test('a distribution is its median, its 90th percentile and its longest, of what
       firstFrame: { p50: 230, p90: 270, max: 800 },
     },
   ]);
-  const lines = failoverTable(rows);
+  const { lines } = failoverTable(rows);
   t.deepEqual(lines[1]!.slice(1, 3), ['0, 1 failed', '']);
   t.deepEqual(lines[2]!.slice(1, 5), ['10', '330', '370', '900']);
   t.true(lines.every((cells) => cells.length === lines[0]!.length));
