@@ -50,6 +50,8 @@ class TrivialDevice final : public RingDevice {
         return loop().post([this, index] { finish_later(index); });
       default:
         request->outbound.kind = OutboundKind::kDiskWrite;
+        request->outbound.queue = index;
+        request->outbound.head = request->chain.head;
         for (const Segment& segment : request->chain.readable) {
           request->outbound.bytes.push_back({segment.hva, segment.length});
         }
