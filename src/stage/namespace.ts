@@ -52,19 +52,20 @@ export class Namespace {
     return run('ip', ['-netns', this.name, '-batch', '-'], lines.map((line) => `${line}\n`).join(''));
   }
 
-  /** The processes inside, ending ones that have let go of it apart. */
-  pids(): number[] {
+  /** The processes inside, or those programs, ending ones that have let go of it apart. */
+  pids(programs?: readonly string[]): number[] {
     const identity = statSync(this.path, { throwIfNoEntry: false });
     if (identity === undefined) return [];
     const wanted = `net:[${identity.ino}]`;
     return readdirSync('/proc')
       .filter((entry) => /^\d+$/.test(entry) && networkOf(entry) === wanted)
-      .map(Number);
+      .map(Number)
+      .filter((pid) => programs === undefined || programs.includes(programOf(pid)));
   }
 
   /** Sends SIGKILL to all that runs inside, or to those programs; returns to how many. They may still be ending. */
   killNow(programs?: readonly string[]): number {
-    const pids = this.pids().filter((pid) => programs === undefined || programs.includes(programOf(pid)));
+    const pids = this.pids(programs);
     for (const pid of pids) sendSignal(pid, 'SIGKILL');
     return pids.length;
   }

@@ -33,6 +33,8 @@ export interface StagedGuestOptions {
   readonly memoryMib?: number;
   /** Disks after the guest's own, of so many bytes each. */
   readonly moreDisks?: readonly number[];
+  /** A disk after those, of `sizeBytes`, for which storage has no more than `roomBytes`. */
+  readonly fullDisk?: { readonly sizeBytes: number; readonly roomBytes: number };
   /** NICs after the first, on the same network, without an address. */
   readonly moreVifs?: number;
   /** What it starts (hack/guest/start); HTTP and the ledger unless told otherwise. */
@@ -81,6 +83,10 @@ export class StagedGuest {
     const disks = [await stage.storage.copyImage(ROOT_DISK, options.image.rootDisk)];
     for (const [index, bytes] of (options.moreDisks ?? []).entries()) {
       disks.push(await stage.storage.emptyImage(`data${index}`, bytes));
+    }
+    const { fullDisk } = options;
+    if (fullDisk !== undefined) {
+      disks.push(await stage.storage.smallImage('full', fullDisk.sizeBytes, fullDisk.roomBytes));
     }
     await stage.storage.serve([...disks, ...(options.otherDisks ?? [])], options.storageFault);
     const guest = new StagedGuest(stage, disks);

@@ -20,6 +20,16 @@ export interface ExportedDisk {
   /** Of the export: letters, digits, - and _. */
   readonly name: string;
   readonly image: string;
+  /** Its image lies in a file system of its own that has so much room, and goes with the server. */
+  readonly room?: SmallRoom;
+}
+
+/** A file system that storage does not have enough of. */
+export interface SmallRoom {
+  readonly folder: string;
+  readonly roomBytes: number;
+  /** Of the image, which is sparse. */
+  readonly sizeBytes: number;
 }
 
 /** How storage misbehaves; everything after `nbdkit file IMAGE`, with the filters before it. */
@@ -64,11 +74,25 @@ export class StorageHost {
     return { name, image };
   }
 
+  /** Makes an empty image that there is no room for, once it is written to. */
+  async smallImage(name: string, sizeBytes: number, roomBytes: number): Promise<ExportedDisk> {
+    const folder = join(this.#directory, name);
+    await mkdir(folder, { recursive: true });
+    return { name, image: join(folder, 'image'), room: { folder, roomBytes, sizeBytes } };
+  }
+
+  /** Gives the file system of such a disk, as it is served now, more room. Errors: `KEMARI_STAGE`. */
+  async enlarge({ room }: ExportedDisk, roomBytes: number): Promise<void> {
+    const server = this.#namespace.pids(SERVERS)[0] ?? 0;
+    const mount = ['mount', '-o', `remount,size=${roomBytes}`, room?.folder ?? ''];
+    await this.#namespace.run(['nsenter', `--mount=/proc/${server}/ns/mnt`, ...mount]);
+  }
+
   /** Serves these disks from now on, and no others. Errors: `KEMARI_STAGE` when the server does not start to listen. */
   async serve(disks: readonly ExportedDisk[], fault?: StorageFault): Promise<void> {
     await this.stop();
     const command = fault === undefined ? await this.#nbdServer(disks) : nbdkit(disks, fault);
-    const [program, ...args] = this.#namespace.command(command);
+    const [program, ...args] = this.#namespace.command(inRoom(command, disks));
     const said: string[] = [];
     // Not execa: the server outlives this process where the stage does.
     const launcher = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
@@ -102,6 +126,16 @@ export class StorageHost {
   async #listens(): Promise<boolean> {
     return (await this.#namespace.run(['ss', '-Htln', `src :${NBD_PORT}`])) !== '';
   }
+}
+
+/** The command with the small file systems that the disks lie in, in a mount namespace of its own. */
+function inRoom(command: readonly string[], disks: readonly ExportedDisk[]): readonly string[] {
+  const rooms = disks.flatMap(({ room, image }) => (room === undefined ? [] : [{ ...room, image }]));
+  if (rooms.length === 0) return command;
+  const making = rooms.map(({ folder, image, roomBytes, sizeBytes }) => {
+    return `mount -t tmpfs -o size=${roomBytes} tmpfs '${folder}' && truncate --size=${sizeBytes} '${image}' && `;
+  });
+  return ['unshare', '--mount', 'sh', '-c', `${making.join('')}exec "$@"`, 'sh', ...command];
 }
 
 function nbdkit(disks: readonly ExportedDisk[], fault: StorageFault): string[] {
