@@ -10,14 +10,8 @@ import { longGuestTest, missing } from '../fixtures/guest-test.js';
 
 const KEMARI = join(import.meta.dirname, '../../src/cli/kemari.js');
 const CHOICE = [
-  '--protections',
-  'none,kemari,kemari-zero-plain',
-  '--workloads',
-  'tcp-rr,idle',
-  '--repeats',
-  '1',
-  '--seconds',
-  '1',
+  ...['--protections', 'none,kemari,kemari-zero-plain', '--workloads', 'tcp-rr,idle', '--links', '1ms'],
+  ...['--repeats', '1', '--seconds', '1'],
 ];
 
 interface Told {
