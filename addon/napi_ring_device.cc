@@ -3,6 +3,8 @@
 #include "error.h"
 #include "ring/disk/napi_disk.h"
 #include "ring/net/napi_nic.h"
+#include "ring/xen/split_driver.h"
+#include "xen/abi.h"
 
 namespace kemari {
 
@@ -73,10 +75,33 @@ CommonOptions common_options(Napi::Env env, const Napi::Object& options) {
   common.device.name = string_option(options, "name");
   common.device.gate = gate_option(options, "gate");
   const Napi::Function listener = function_option(options, "onEvent");
-  common.device.socket.reset(static_cast<int>(integer_option(options, "socketFd", 0, INT32_MAX)));
+  if (options.Get("xen").IsUndefined()) {
+    common.device.socket.reset(static_cast<int>(integer_option(options, "socketFd", 0, INT32_MAX)));
+  } else {
+    common.ring_offer = std::make_shared<xen::RingOffer>();
+    const auto domid = static_cast<uint16_t>(integer_option(object_option(options, "xen"), "domid", 0, xen::kMaxDomid));
+    common.device.front_end = [domid, offer = common.ring_offer](RingDevice& device) {
+      return std::make_unique<xen::SplitDriver>(device, domid, offer);
+    };
+  }
   common.events = std::make_shared<EventChannel>(env, listener);
   common.device.on_event = EventChannel::sink(common.events);
   return common;
+}
+
+xen::RingPlace ring_place(const Napi::Object& options) {
+  const Napi::Value refs = options.Get("ringRefs");
+  if (!refs.IsArray() || refs.As<Napi::Array>().Length() == 0) {
+    fail("KEMARI_ARGUMENT", "ringRefs is no list of grant references");
+  }
+  xen::RingPlace place{{}, static_cast<uint32_t>(integer_option(options, "port", 1, UINT32_MAX))};
+  const auto list = refs.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    const Napi::Value ref = list.Get(i);
+    if (!ref.IsNumber()) fail("KEMARI_ARGUMENT", "ringRefs is no list of grant references");
+    place.refs.push_back(ref.As<Napi::Number>().Uint32Value());
+  }
+  return place;
 }
 
 }  // namespace kemari

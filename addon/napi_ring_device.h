@@ -15,6 +15,7 @@
 #include "napi_gate.h"
 #include "napi_options.h"
 #include "ring/ring_device.h"
+#include "ring/xen/ring_offer.h"
 
 namespace kemari {
 
@@ -37,12 +38,16 @@ class DeviceHandle {
 };
 
 // The options that all devices share: name, socketFd (which belongs to the device from here on, also when construction
-// fails later), gate, onEvent.
+// fails later) or xen, gate, onEvent.
 struct CommonOptions {
   RingDevice::Options device;
+  std::shared_ptr<xen::RingOffer> ring_offer;  // with xen
   std::shared_ptr<EventChannel> events;
 };
 CommonOptions common_options(Napi::Env env, const Napi::Object& options);
+
+// {ringRefs, port}. Throws KEMARI_ARGUMENT.
+xen::RingPlace ring_place(const Napi::Object& options);
 
 // The bytes of a Buffer or Uint8Array argument, which stay JavaScript's. Throws KEMARI_ARGUMENT.
 std::span<const uint8_t> bytes_argument(const Napi::Value& value);
@@ -84,6 +89,8 @@ class RingDeviceObject : public Napi::ObjectWrap<Self> {
     own.push_back(Wrap::InstanceMethod("submitted", &Self::submitted));
     own.push_back(Wrap::InstanceMethod("cut", &Self::cut));
     own.push_back(Wrap::InstanceMethod("restore", &Self::restore));
+    own.push_back(Wrap::InstanceMethod("machineStopped", &Self::machine_stopped));
+    own.push_back(Wrap::InstanceMethod("machineContinues", &Self::machine_continues));
     exports.Set(name, Wrap::DefineClass(env, name, own));
   }
 
@@ -109,6 +116,14 @@ class RingDeviceObject : public Napi::ObjectWrap<Self> {
       const std::vector<uint8_t> bytes = handle_->device().cut();
       return Napi::Buffer<uint8_t>::Copy(info.Env(), bytes.data(), bytes.size());
     });
+  }
+  Napi::Value machine_stopped(const Napi::CallbackInfo& info) {
+    handle_->device().machine_stopped();
+    return info.Env().Undefined();
+  }
+  Napi::Value machine_continues(const Napi::CallbackInfo& info) {
+    handle_->device().machine_continues();
+    return info.Env().Undefined();
   }
   Napi::Value restore(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&] {

@@ -83,6 +83,16 @@ void RingDevice::set_suspend_on_stop(bool suspend) {
   if (loop_) loop_->wake();  // a stop that drains may be answered now
 }
 
+void RingDevice::machine_stopped() {
+  const std::unique_lock lock = park();
+  if (lane_) front_end_->machine_stopped();
+}
+
+void RingDevice::machine_continues() {
+  const std::unique_lock lock = park();
+  if (lane_) front_end_->machine_continues();
+}
+
 void RingDevice::freeze_held() {
   const std::unique_lock lock = park();
   if (lane_) lane_->freeze();

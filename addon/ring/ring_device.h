@@ -24,6 +24,9 @@
 namespace kemari {
 
 struct DeviceQueue;
+namespace xen {
+class SplitDriver;
+}
 
 // What a device tells its owner (delivered to JavaScript as a message). `text` is for people.
 struct DeviceEvent {
@@ -90,6 +93,11 @@ class RingDevice {
   // pending, what completes meanwhile is published after the ring was started again at the same place; a ring that is
   // started elsewhere (the guest reset it) is drained first: held requests are dropped, completions discarded.
   void set_suspend_on_stop(bool suspend);
+
+  // The machine stands still from here on, and goes on: for a front-end that does not hear of it otherwise. With
+  // suspending on, cut() may come in between. Parks the thread.
+  void machine_stopped();
+  void machine_continues();
 
   // Copies the bytes of all that is held (a cut). Parks the thread.
   void freeze_held();
@@ -201,6 +209,7 @@ class RingDevice {
 
  private:
   friend class VhostUserSession;
+  friend class xen::SplitDriver;
 
   // --- the thread (ring_device.cc) ---
   void make_queues();

@@ -86,7 +86,7 @@ void XenCapture::attach() {
 void XenCapture::detach() noexcept {
   if (domain_) {
     try {
-      if (std::exchange(held_, false)) domain_->unpause();
+      if (held_) release();
       domain_->stop_log();
     } catch (const Error&) {
       // The domain is gone, and its log with it.
@@ -217,6 +217,7 @@ void XenCapture::check(const DomainInfo& info) const {
 
 // The guest stands still.
 void XenCapture::cut(Checkpoint& checkpoint) {
+  for (const std::shared_ptr<RingDevice>& device : outputs().devices) device->machine_stopped();
   const int64_t stopped_ns = monotonic_ns();
   result_.stop_ns = stopped_ns - paused_ns_;
   result_.through_sequence = outputs().gate->cut();
@@ -275,10 +276,15 @@ CaptureResult XenCapture::resume() {
   return result_;
 }
 
-void XenCapture::let_go() {
-  const int64_t released_ns = monotonic_ns();
+void XenCapture::release() {
   held_ = false;
   domain_->unpause();
+  for (const std::shared_ptr<RingDevice>& device : outputs().devices) device->machine_continues();
+}
+
+void XenCapture::let_go() {
+  const int64_t released_ns = monotonic_ns();
+  release();
   const int64_t resumed_ns = monotonic_ns();
   result_.resumed = result_.was_running;
   result_.resume_ns = resumed_ns - released_ns;

@@ -43,6 +43,7 @@ class XenCapture final : public Capture {
   void cut(Checkpoint& checkpoint);
   void check(const DomainInfo& info) const;
   double busy_share(const DomainInfo& info, int64_t now_ns);
+  void release();
   void let_go();
 
   uint16_t domid_;

@@ -59,6 +59,12 @@ export interface RingDevice {
    * order and with the bytes of the cut. Errors: `KEMARI_RING_STATE` for bytes that are wrong in any way.
    */
   restore(bytes: Buffer): void;
+  /**
+   * For a guest of Xen's, where nobody else says so: the machine stands still from here on, and goes on. With suspending on
+   * `cut` may come in between. For tests: the capture does it natively.
+   */
+  machineStopped(): void;
+  machineContinues(): void;
 }
 
 /** What a disk's storage is and can. Sizes in bytes. Known before the storage is opened where another host told it. */
@@ -76,7 +82,10 @@ export interface DiskGeometry {
 
 export interface DiskOptions {
   readonly name: string;
-  readonly socketFd: number;
+  /** A connected vhost-user socket; undefined with `xen`. */
+  readonly socketFd?: number | undefined;
+  /** The guest is this domain of Xen's: its driver's ring is named by `connectRing`. */
+  readonly xen?: { readonly domid: number } | undefined;
   readonly gate: OutputGate;
   readonly target: { readonly path: string } | { readonly nbdUri: string };
   readonly readOnly: boolean;
@@ -118,6 +127,12 @@ export interface Disk extends RingDevice {
    * `KEMARI_DISK_GEOMETRY` when the storage is not what the geometry says.
    */
   open(options: { readonly steal: boolean }): Promise<void>;
+  /**
+   * Where the block driver of a guest of Xen's has put its ring (`xen`): the grants of its pages in order, and its event
+   * channel's port. It is mapped and served from here on; a disk that was restored first answers what the checkpoint has.
+   * What is wrong with it comes as an event `protocol-error`: `KEMARI_XEN_GRANT`, `KEMARI_XEN_EVENT`, `KEMARI_XEN_RING`.
+   */
+  connectRing(place: { readonly ringRefs: readonly number[]; readonly port: number }): void;
   stats(): DiskStats;
 }
 

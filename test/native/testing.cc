@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "blkif_ring.h"
 #include "checkpoint_image.h"
 #include "checkpoints.h"
 #include "tls_pump.h"
@@ -195,6 +196,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("unshareNetwork", Napi::Function::New<unshare_network>(env));
   define_checkpoints(env, exports);
   define_tls_pump(env, exports);
+  define_blkif_ring(env, exports);
   define_checkpoint_image(env, exports);
   return exports;
 }

@@ -19,6 +19,7 @@ export interface Testing {
   packetSocket(interfaceName: string, vnetHeader: boolean): number;
   /** Gives this thread and what it starts from now on an empty network of its own, gone when they are. */
   unshareNetwork(): void;
+  BlkifRing: new (pages: number) => BlkifRing;
   CheckpointImage: new (sizeBytes: number) => CheckpointImage;
   /** Plays a capture (test/native/checkpoints.cc). */
   submitCheckpoint(options: { readonly link: LinkSender }, checkpoint: TestCheckpoint): void;
@@ -27,6 +28,48 @@ export interface Testing {
   /** Sends bytes by bare TLS 1.3 as fast as one thread can, until the other end says that all came; closes the socket. */
   pumpOut(fd: number, key: Buffer, bytes: number): Promise<void>;
   pumpIn(fd: number, key: Buffer, bytes: number): Promise<void>;
+}
+
+/** A request as the disk finds it; `writable` are lengths, the status last. */
+export interface BlkifRequest {
+  readonly head: number;
+  readonly readable: Buffer;
+  readonly writable: readonly number[];
+}
+
+/** What a checkpoint says of a request of a ring of Xen's (addon/ring/ring_state.h). */
+export interface BlkifPending {
+  readonly token: bigint;
+  readonly writable: readonly (readonly [address: bigint, length: number])[];
+}
+export interface BlkifKept {
+  readonly head: number;
+  readonly operation: number;
+  readonly written: number;
+  readonly token: bigint;
+}
+
+/** The back-end's side of a block ring of Xen's (addon/ring/xen/blkif_queue.h), whose guest is the test. */
+export interface BlkifRing {
+  /** The shared page, and the pages that are granted: grant n is page n. */
+  readonly ring: Buffer;
+  readonly pages: Buffer;
+  /** Begins at `base`, with what was adopted; without: goes on where it was stopped. */
+  start(base?: number): void;
+  stop(): number;
+  /** With the next start. */
+  adopt(request: BlkifPending & { readonly head: number; readonly kind: number }): void;
+  adoptKept(kept: BlkifKept): void;
+  /** `empty`, or what the guest did wrong. */
+  pop(): BlkifRequest | string;
+  unpop(count: number): void;
+  /** The disk has filled what it may write with this octet, and said how it went. */
+  land(head: number, status: number, fill: number): void;
+  answer(head: number): void;
+  publish(): boolean;
+  arm(): boolean;
+  describe(head: number): BlkifPending;
+  describeKept(head: number): BlkifKept;
 }
 
 /** What a capture hands to a link. */
