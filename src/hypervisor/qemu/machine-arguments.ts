@@ -149,7 +149,23 @@ function machineExtras(config: DomainConfig): string[] {
 function bootArguments(config: DomainConfig, engine: Engine, fds: MachineDescriptors): string[] {
   if (config.boot.from === 'disk' || fds.kernel === undefined) return ['-boot', 'strict=on'];
   const ramdisk = fds.ramdisk === undefined ? [] : ['-initrd', fdPath(fds.ramdisk)];
-  return ['-kernel', fdPath(fds.kernel), ...ramdisk, '-append', config.boot.cmdline + clockHint(config, engine)];
+  return [
+    '-kernel',
+    fdPath(fds.kernel),
+    ...ramdisk,
+    '-append',
+    rebootHint(config) + config.boot.cmdline + clockHint(config, engine),
+  ];
+}
+
+/**
+ * Linux reboots a microvm by way of a BIOS, which it enters in real mode: no reset, and what the processor and the firmware's
+ * memory hold stays. qboot then runs on a stack at 0x7c00 beyond whatever 64 KiB the upper half of ESP says, often where it
+ * loads the kernel. A triple fault resets the machine (QEMU's documentation of microvm says so, too). It stands first: of
+ * several `reboot=` the last one counts, which is the domain file's.
+ */
+function rebootHint(config: DomainConfig): string {
+  return config.machine === 'microvm' ? 'reboot=t ' : '';
 }
 
 /**

@@ -151,3 +151,9 @@ test('microvm without KVM tells the kernel the rate of its clock', (t) => {
   t.notRegex(valuesOf(machineArguments(microvm, KVM, fds), '-append')[0]!, /tsc_early_khz/);
   t.notRegex(valuesOf(machineArguments(config, TCG, fds), '-append')[0]!, /tsc_early_khz/);
 });
+
+test('a microvm reboots by a reset, unless its domain file knows better', (t) => {
+  const microvm = { ...config, machine: 'microvm' } as const;
+  t.regex(valuesOf(machineArguments(microvm, KVM, fds), '-append')[0]!, /^reboot=t console=ttyS0 /);
+  t.notRegex(valuesOf(machineArguments(config, KVM, fds), '-append')[0]!, /reboot=/);
+});
