@@ -14,6 +14,7 @@
 #include "ring/disk/napi_disk_sample.h"
 #include "ring/net/napi_nic.h"
 #include "stage/napi_delay_line.h"
+#include "xen/napi_domain.h"
 
 namespace kemari {
 
@@ -32,6 +33,7 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define_fault(env, exports);
   define_evidence(env, exports);
   define_delay_line(env, exports);
+  define_xen_domain(env, exports);
   return exports;
 }
 

@@ -144,8 +144,9 @@ void EpochStaging::take_pages(const RecordHeader& header, std::span<const uint8_
       broken("page " + std::to_string(entry.first_page) + " and " + std::to_string(entry.page_count - 1) +
              " more lie outside guest memory of " + std::to_string(ram_.page_count()) + " pages");
     }
-    if (entry.data_bytes > data.size()) broken("PAGES ends within the data of its entries");
     const bool is_ahead = header.epoch == 0;
+    if (is_ahead) require_memory(entry.first_page, entry.page_count);
+    if (entry.data_bytes > data.size()) broken("PAGES ends within the data of its entries");
     if (!is_ahead) mark_once(entry);
     const uint8_t* bytes = decode(entry, data.data(), digest);
     data = data.subspan(entry.data_bytes);
@@ -179,10 +180,19 @@ const uint8_t* EpochStaging::decode(const PagesEntry& entry, const uint8_t* data
     broken("page " + std::to_string(entry.first_page) + " does not unpack to a page");
   }
   if (entry.encoding == PageEncoding::kDelta) {
-    xor_page(page, page, ram_.page(entry.first_page));
+    const uint8_t* const before = ram_.page(entry.first_page);
+    if (before == nullptr)
+      broken("page " + std::to_string(entry.first_page) + " came as a difference, and never before");
+    xor_page(page, page, before);
     digest = crc32c(digest, {page, kPageBytes});
   }
   return page;
+}
+
+void EpochStaging::require_memory(uint64_t first_page, uint64_t count) {
+  if (ram_.is_there(first_page, count)) return;
+  broken("the guest has no memory at page " + std::to_string(first_page) + " and " + std::to_string(count - 1) +
+         " more");
 }
 
 void EpochStaging::take_section(const RecordHeader& header, std::span<const uint8_t> payload) {
@@ -213,6 +223,8 @@ CommittedEpoch EpochStaging::commit(const RecordHeader& header, std::span<const 
     broken("COMMIT of epoch " + std::to_string(header.epoch) + " speaks of " + std::to_string(page_count) + " pages, " +
            std::to_string(epoch_pages_) + " came, or what came is not what was sent");
   }
+  ram_.prepare(next_.machine_state);
+  for (const Staged& staged : staged_) require_memory(staged.first_page, staged.count);
   in_epoch_ = false;
   std::swap(committed_, next_);
   next_.machine_state.clear();

@@ -44,7 +44,8 @@ class EpochStaging {
 
   // Takes a record that passed check_record(), its payload in payload_room(). A COMMIT that fits all that came makes
   // the epoch the committed one and returns it; apply() has to follow before the next record. Throws
-  // KEMARI_LINK_PROTOCOL, KEMARI_LINK_DELTA, KEMARI_LINK_MEMORY; guest memory is then that of the last applied epoch.
+  // KEMARI_LINK_PROTOCOL, KEMARI_LINK_DELTA, KEMARI_LINK_MEMORY, and what RamImage::prepare does; guest memory is then
+  // that of the last applied epoch.
   std::optional<CommittedEpoch> accept(const RecordHeader& header, std::span<const uint8_t> payload);
 
   // Copies the committed epoch into guest memory.
@@ -73,6 +74,7 @@ class EpochStaging {
   // The decoded bytes of an entry; nullptr for zeroes. `digest` goes on over what a delta became.
   const uint8_t* decode(const PagesEntry& entry, const uint8_t* data, uint32_t& digest);
   uint8_t* room_for_page();
+  void require_memory(uint64_t first_page, uint64_t count);
   void mark_once(const PagesEntry& entry);
   void charge(uint64_t bytes);
   void forget_marks() noexcept;

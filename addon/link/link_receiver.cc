@@ -19,8 +19,7 @@ constexpr int kConnections = 2;
 
 LinkReceiver::LinkReceiver(Options options)
     : options_(std::move(options)),
-      ram_(options_.ram_fd),
-      staging_(ram_, {.staging_bytes = options_.staging_bytes, .device_count = options_.device_count}),
+      staging_(*options_.ram, {.staging_bytes = options_.staging_bytes, .device_count = options_.device_count}),
       stream_(std::move(options_.connections.stream), secret_for(options_.connections, "stream"), false),
       lease_(std::move(options_.connections.lease), secret_for(options_.connections, "lease"),
              {.lease = options_.connections.lease_time,

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -34,7 +35,7 @@ class LinkReceiver {
  public:
   struct Options {
     LinkConnections connections;
-    int ram_fd;  // stays the caller's
+    std::unique_ptr<RamImage> ram;
     uint32_t device_count;
     uint64_t staging_bytes;
     std::chrono::nanoseconds takeover_timeout;
@@ -43,7 +44,7 @@ class LinkReceiver {
     LinkListener on_event;
   };
 
-  // Throws KEMARI_RAM_MAP, KEMARI_LINK_MEMORY, KEMARI_LINK_SOCKET, KEMARI_LINK_TLS.
+  // Throws KEMARI_LINK_MEMORY, KEMARI_LINK_SOCKET, KEMARI_LINK_TLS.
   explicit LinkReceiver(Options options);
   ~LinkReceiver();  // close()
 
@@ -83,7 +84,6 @@ class LinkReceiver {
   void post(RecordType type, uint64_t epoch, std::span<const uint8_t> payload);
 
   Options options_;
-  RamImage ram_;
   EpochStaging staging_;  // of the reading thread until that has ended
   Connection stream_;
   LeaseGranter lease_;

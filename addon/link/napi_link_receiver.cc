@@ -7,6 +7,7 @@
 #include "link/link_receiver.h"
 #include "link/napi_link_object.h"
 #include "ring/ring_state.h"
+#include "xen/domain_image.h"
 
 namespace kemari {
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr int64_t kMaxTimeMs = 3'600'000;
 constexpr int64_t kMaxDevices = 256;
+constexpr int64_t kMaxFrames = int64_t{1} << 30;    // 4 TiB of address space
 constexpr uint64_t kStagingBesidePages = 64 << 20;  // device state, and what describes the pages
 
 void sleep_until(BootClock::time_point until) {
@@ -51,6 +53,21 @@ uint64_t staging_option(const Napi::Object& options, uint64_t ram_bytes) {
   return static_cast<uint64_t>(integer_option(options, "stagingBytes", 1, kMaxSafeInteger));
 }
 
+// Guest memory as this host has it, and how much that can be.
+std::unique_ptr<RamImage> image_option(const Napi::Object& options, uint64_t& ram_bytes) {
+  if (options.Get("xen").IsUndefined()) {
+    auto image = std::make_unique<RamFileImage>(static_cast<int>(integer_option(options, "ramFd", 0, INT32_MAX)));
+    ram_bytes = image->page_count() * kPageBytes;
+    return image;
+  }
+  const Napi::Object xen = object_option(options, "xen");
+  const auto domid = static_cast<uint16_t>(integer_option(xen, "domid", 1, xen::kMaxDomid));
+  auto image =
+      std::make_unique<xen::DomainImage>(domid, static_cast<uint64_t>(integer_option(xen, "frames", 1, kMaxFrames)));
+  ram_bytes = image->memory_bytes();
+  return image;
+}
+
 // Of one device of an epoch. What cannot be read is a reason for caution here, and for a refusal when it is restored.
 bool has_pending_writes(std::span<const uint8_t> cut) {
   try {
@@ -67,7 +84,7 @@ class LinkReceiverObject : public LinkObject<LinkReceiverObject, LinkReceiver, f
       const Napi::Object options = first_argument(info);
       LinkReceiver::Options made{
           .connections = connections_option(options),
-          .ram_fd = static_cast<int>(integer_option(options, "ramFd", 0, INT32_MAX)),
+          .ram = nullptr,
           .device_count = static_cast<uint32_t>(integer_option(options, "deviceCount", 0, kMaxDevices)),
           .staging_bytes = 0,
           .takeover_timeout = std::chrono::milliseconds(integer_option(options, "takeoverTimeoutMs", 1, kMaxTimeMs)),
@@ -77,7 +94,9 @@ class LinkReceiverObject : public LinkObject<LinkReceiverObject, LinkReceiver, f
       if (made.takeover_timeout <= made.connections.lease_time) {
         fail("KEMARI_ARGUMENT", "takeoverTimeoutMs has to be longer than leaseMs");
       }
-      made.staging_bytes = staging_option(options, RamFile::map(made.ram_fd)->size_bytes());
+      uint64_t ram_bytes = 0;
+      made.ram = image_option(options, ram_bytes);
+      made.staging_bytes = staging_option(options, ram_bytes);
       make(info.Env(), options, std::move(made));
       start();
     });

@@ -2,6 +2,7 @@
 // context). Layouts are the hypervisor's; all values little-endian.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace kemari::xen {
@@ -15,7 +16,22 @@ inline constexpr uint64_t kHypervisorDomctl = 36;
 // memory.h: takes the address of a domid, returns the highest guest frame number.
 inline constexpr uint64_t kXenmemMaximumGpfn = 14;
 
+// memory.h: gives a page of Xen's a place in a domain's address space.
+inline constexpr uint64_t kXenmemAddToPhysmap = 7;
+inline constexpr uint32_t kMapspaceSharedInfo = 0;
+inline constexpr uint32_t kMapspaceGrantTable = 1;
+
+struct AddToPhysmap {
+  uint16_t domid;
+  uint16_t size;
+  uint32_t space;
+  uint64_t index;
+  uint64_t frame;
+};
+static_assert(sizeof(AddToPhysmap) == 24);
+
 // hvm/hvm_op.h, hvm/params.h
+inline constexpr uint64_t kHvmopSetParam = 0;
 inline constexpr uint64_t kHvmopGetParam = 1;
 inline constexpr uint32_t kHvmParamCallbackIrq = 0;
 inline constexpr uint32_t kHvmParamStorePfn = 1;
@@ -41,8 +57,12 @@ inline constexpr uint32_t kDomctlUnpauseDomain = 4;
 inline constexpr uint32_t kDomctlGetDomainInfo = 5;
 inline constexpr uint32_t kDomctlShadowOp = 10;
 inline constexpr uint32_t kDomctlGetHvmContext = 33;
+inline constexpr uint32_t kDomctlSetHvmContext = 34;
+inline constexpr uint32_t kDomctlGetTscInfo = 59;
 inline constexpr uint32_t kDomctlGetPageFrameInfo3 = 61;
+inline constexpr uint32_t kDomctlGetCpuPolicy = 82;
 inline constexpr uint32_t kDomctlGetPvContext = 900;
+inline constexpr uint32_t kDomctlSetPvContext = 901;
 
 struct DomainInfo {
   uint16_t domain;
@@ -91,6 +111,25 @@ struct ContextBuffer {
   uint64_t buffer;  // its address; 0 asks for the size
 };
 
+struct TscInfo {
+  uint32_t mode;
+  uint32_t khz;
+  uint32_t incarnation;
+  uint32_t pad;
+  uint64_t elapsed_ns;
+};
+
+// Counts of buffers' entries, in and out; addresses of 0 ask for the counts.
+struct CpuPolicy {
+  uint32_t leaves;
+  uint32_t msrs;
+  uint64_t leaf_buffer;
+  uint64_t msr_buffer;
+  uint32_t failed[3];
+};
+inline constexpr size_t kCpuidLeafBytes = 24;
+inline constexpr size_t kMsrEntryBytes = 16;
+
 struct Domctl {
   uint32_t command;
   uint32_t interface_version;
@@ -101,6 +140,8 @@ struct Domctl {
     PageFrameInfo frames;
     ShadowOp shadow;
     ContextBuffer context;
+    TscInfo tsc;
+    CpuPolicy policy;
     uint8_t bytes[128];
   } u;
 };

@@ -21,9 +21,13 @@ Domain::Domain(uint16_t domid) : domid_(domid), operation_(calls_, sizeof(Domctl
   info();
 }
 
-Domctl& Domain::prepare(uint32_t command) {
+Domctl& Domain::prepared() noexcept {
   // SAFETY: the buffer is a page of ours, aligned and as large as this.
-  auto& operation = *reinterpret_cast<Domctl*>(operation_.data());
+  return *reinterpret_cast<Domctl*>(operation_.data());
+}
+
+Domctl& Domain::prepare(uint32_t command) {
+  Domctl& operation = prepared();
   operation = {};
   operation.command = command;
   operation.interface_version = kDomctlInterfaceVersion;
@@ -101,6 +105,51 @@ uint64_t Domain::parameter(uint32_t index) {
   return parameter.value;
 }
 
+void Domain::set_parameter(uint32_t index, uint64_t value) {
+  const HvmParam parameter{domid_, 0, index, value};
+  std::memcpy(operation_.data(), &parameter, sizeof parameter);
+  if (libraries().call2(calls_.get(), kHypervisorHvmOp, kHvmopSetParam, operation_.address()) < 0) {
+    refused(domid_, ("set parameter " + std::to_string(index)).c_str(), errno);
+  }
+}
+
+void Domain::place(uint32_t space, uint64_t index, uint64_t frame, const char* what) {
+  const AddToPhysmap place{domid_, 0, space, index, frame};
+  std::memcpy(operation_.data(), &place, sizeof place);
+  if (libraries().call2(calls_.get(), kHypervisorMemoryOp, kXenmemAddToPhysmap, operation_.address()) < 0) {
+    refused(domid_, what, errno);
+  }
+}
+
+void Domain::place_shared_info(uint64_t frame) {
+  place(kMapspaceSharedInfo, 0, frame, "place shared_info");
+}
+
+void Domain::place_grant_table(uint64_t index, uint64_t frame) {
+  place(kMapspaceGrantTable, index, frame, "place the grant table");
+}
+
+PolicyBytes Domain::cpu_policy() {
+  prepare(kDomctlGetCpuPolicy);
+  require("read the CPU policy");
+  CpuPolicy policy = prepared().u.policy;
+  const CallBuffer leaves(calls_, policy.leaves * kCpuidLeafBytes);
+  const CallBuffer msrs(calls_, policy.msrs * kMsrEntryBytes);
+  policy.leaf_buffer = leaves.address();
+  policy.msr_buffer = msrs.address();
+  prepare(kDomctlGetCpuPolicy).u.policy = policy;
+  require("read the CPU policy");
+  policy = prepared().u.policy;
+  return {{leaves.data(), leaves.data() + policy.leaves * kCpuidLeafBytes},
+          {msrs.data(), msrs.data() + policy.msrs * kMsrEntryBytes}};
+}
+
+TscInfo Domain::tsc_info() {
+  prepare(kDomctlGetTscInfo);
+  require("read the TSC mode");
+  return prepared().u.tsc;
+}
+
 void Domain::start_log() {
   prepare(kDomctlShadowOp).u.shadow.op = kShadowEnableLogDirty;
   require("log the written pages");
@@ -146,6 +195,23 @@ void Domain::read_context(uint32_t command, std::unique_ptr<CallBuffer>& buffer,
       buffer = std::make_unique<CallBuffer>(calls_, size_t{size} * 3 / 2);
     }
   }
+}
+
+void Domain::write_context(uint32_t command, std::span<const uint8_t> context, const char* what) {
+  const CallBuffer buffer(calls_, context.size());
+  std::memcpy(buffer.data(), context.data(), context.size());
+  Domctl& operation = prepare(command);
+  operation.u.context.buffer = buffer.address();
+  operation.u.context.size = static_cast<uint32_t>(context.size());
+  require(what);
+}
+
+void Domain::set_hvm_context(std::span<const uint8_t> context) {
+  write_context(kDomctlSetHvmContext, context, "set the HVM context");
+}
+
+void Domain::set_pv_context(std::span<const uint8_t> context) {
+  write_context(kDomctlSetPvContext, context, "set the PV context");
 }
 
 void Domain::hvm_context(std::vector<uint8_t>& context) {

@@ -11,6 +11,12 @@
 
 namespace kemari::xen {
 
+// What a guest sees of the processor, as Xen writes it down (arch-x86/xen.h): entries of CPUID and of MSRs.
+struct PolicyBytes {
+  std::vector<uint8_t> cpuid;
+  std::vector<uint8_t> msrs;
+};
+
 // Not thread-safe. Everything throws KEMARI_XEN_GONE where the domain is no more and KEMARI_XEN_REFUSED with what else
 // the hypervisor says; the constructor also KEMARI_XEN_MISSING, KEMARI_XEN_VERSION and KEMARI_XEN_MEMORY.
 class Domain {
@@ -28,6 +34,12 @@ class Domain {
   // hypercall each.
   std::vector<uint64_t> memory_frames(uint64_t frames);
   uint64_t parameter(uint32_t index);
+  void set_parameter(uint32_t index, uint64_t value);
+  // Puts shared_info, or a page of the grant table, which grows for it, at this frame.
+  void place_shared_info(uint64_t frame);
+  void place_grant_table(uint64_t index, uint64_t frame);
+  PolicyBytes cpu_policy();
+  TscInfo tsc_info();
 
   // From here on, what anybody writes to the domain's memory is logged. Somebody else may be logging already, a
   // migration of xl's: KEMARI_XEN_REFUSED.
@@ -40,13 +52,20 @@ class Domain {
   // The domain must be paused. `context` is replaced.
   void hvm_context(std::vector<uint8_t>& context);
   void pv_context(std::vector<uint8_t>& context);
+  // Of a domain that has never run and whose memory is in place; the PV context last, once. After an error the domain
+  // is good for nothing but to be destroyed.
+  void set_hvm_context(std::span<const uint8_t> context);
+  void set_pv_context(std::span<const uint8_t> context);
   // Whether this hypervisor has patches/xen.
   bool has_pv_context();
 
  private:
   Domctl& prepare(uint32_t command);
+  Domctl& prepared() noexcept;  // also what Xen answered
   int call();
   void require(const char* what);
+  void place(uint32_t space, uint64_t index, uint64_t frame, const char* what);
+  void write_context(uint32_t command, std::span<const uint8_t> context, const char* what);
   void read_context(uint32_t command, std::unique_ptr<CallBuffer>& buffer, std::vector<uint8_t>& context,
                     const char* what);
 

@@ -13,9 +13,13 @@ namespace kemari::xen {
 // What is mapped by one call: a page table's worth of batches, and an array that fits on the stack.
 static constexpr size_t kPagesAtOnce = 1024;
 
-ForeignPages::ForeignPages(Domain& domain, uint64_t frames)
-    : domid_(domain.domid()), memory_(libraries().memory_open(nullptr, 0)), pages_(frames, nullptr) {
+ForeignPages::ForeignPages(uint16_t domid, uint64_t frames, Access access)
+    : domid_(domid), access_(access), memory_(libraries().memory_open(nullptr, 0)), pages_(frames, nullptr) {
   if (memory_ == nullptr) fail_errno("KEMARI_XEN_MISSING", "xenforeignmemory_open", "guests' memory cannot be reached");
+}
+
+ForeignPages::ForeignPages(Domain& domain, uint64_t frames, Access access)
+    : ForeignPages(domain.domid(), frames, access) {
   const std::vector<uint64_t> there = domain.memory_frames(frames);
   for (std::span<const uint64_t> rest = there; !rest.empty();) {
     const size_t count = std::min(rest.size(), kPagesAtOnce);
@@ -35,11 +39,18 @@ const uint8_t* ForeignPages::at(uint64_t frame) {
   return pages_[frame];
 }
 
+uint8_t* ForeignPages::writable_at(uint64_t frame) {
+  KEMARI_ASSERT(access_ == Access::kWrite);
+  return at(frame) == nullptr ? nullptr : pages_[frame];
+}
+
 void ForeignPages::map(std::span<const uint64_t> frames) {
   std::array<int, kPagesAtOnce> errors{};
-  void* const address = libraries().memory_map(memory_, domid_, PROT_READ, frames.size(), frames.data(), errors.data());
+  const int protection = access_ == Access::kWrite ? PROT_READ | PROT_WRITE : PROT_READ;
+  void* const address =
+      libraries().memory_map(memory_, domid_, protection, frames.size(), frames.data(), errors.data());
   if (address == nullptr) return;
-  const auto* const bytes = static_cast<const uint8_t*>(address);
+  auto* const bytes = static_cast<uint8_t*>(address);
   bool any = false;
   for (size_t i = 0; i < frames.size(); i++) {
     if (errors[i] != 0) continue;

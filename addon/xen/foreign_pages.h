@@ -13,17 +13,25 @@ namespace kemari::xen {
 
 class ForeignPages {
  public:
-  // Maps all that is there of frames [0, frames), to be read. Throws as Domain does.
-  ForeignPages(Domain& domain, uint64_t frames);
+  enum class Access { kRead, kWrite };
+
+  // For frames [0, frames); maps nothing yet. Throws KEMARI_XEN_MISSING.
+  ForeignPages(uint16_t domid, uint64_t frames, Access access);
+  // Maps all that is there of them. Throws as Domain does, too.
+  ForeignPages(Domain& domain, uint64_t frames, Access access);
   ~ForeignPages();
   ForeignPages(const ForeignPages&) = delete;
   ForeignPages& operator=(const ForeignPages&) = delete;
 
   // Valid while this lives. nullptr where the domain has no memory: asked again the next time, since it may get some.
   const uint8_t* at(uint64_t frame);
+  // The same, to be written (asserted).
+  uint8_t* writable_at(uint64_t frame);
   uint64_t frames() const noexcept { return pages_.size(); }
   // As of the last call for it.
   bool is_mapped(uint64_t frame) const noexcept { return pages_[frame] != nullptr; }
+  // There is another page at this frame now.
+  void forget(uint64_t frame) noexcept { pages_[frame] = nullptr; }
 
  private:
   struct Mapping {
@@ -33,8 +41,9 @@ class ForeignPages {
   void map(std::span<const uint64_t> frames);
 
   uint16_t domid_;
+  Access access_;
   xenforeignmemory_handle* memory_;
-  std::vector<const uint8_t*> pages_;
+  std::vector<uint8_t*> pages_;
   std::vector<Mapping> mappings_;
 };
 

@@ -35,7 +35,7 @@ PvContextFrames frames_of(std::span<const uint8_t> context) {
     fail("KEMARI_XEN_CONTEXT", "no PV context of version " + std::to_string(kPvContextVersion) + ": version " +
                                    std::to_string(header.version) + ", " + std::to_string(context.size()) + " bytes");
   }
-  PvContextFrames frames{{}, {}, header.grant_version};
+  PvContextFrames frames{header.shared_info_frame, {}, {}, header.grant_version};
   add(frames.events, header.shared_info_frame);
   size_t offset = sizeof header;
   for (uint32_t i = 0; i < header.vcpus; i++, offset += sizeof(PvContextVcpu)) {

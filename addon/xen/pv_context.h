@@ -10,6 +10,7 @@
 namespace kemari::xen {
 
 struct PvContextFrames {
+  uint64_t shared_info;          // or kNoFrame
   std::vector<uint64_t> events;  // shared_info, vcpu_info, control blocks and event array: Xen writes them at any time
   std::vector<uint64_t> grants;  // of the grant table
   uint32_t grant_version;

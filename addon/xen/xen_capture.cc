@@ -11,34 +11,14 @@
 #include "capture/clock.h"
 #include "error.h"
 #include "evidence/evidence.h"
+#include "xen/machine_state.h"
 #include "xen/pv_context.h"
 
 namespace kemari::xen {
 
 namespace {
 
-// What a guest finds its store, console and interrupts by. Set once by the toolstack, the first one by the guest's
-// drivers.
-constexpr std::array kParameters{
-    kHvmParamCallbackIrq, kHvmParamStorePfn,      kHvmParamStoreEvtchn,         kHvmParamIdentPt,
-    kHvmParamConsolePfn,  kHvmParamConsoleEvtchn, kHvmParamAcpiIoportsLocation, kHvmParamX87FipWidth,
-    kHvmParamVm86TssSized};
 constexpr uint64_t kBitsPerWord = 64;
-
-// How a checkpoint's machine state begins; parameters, the HVM context and the PV context follow.
-struct StateHeader {
-  std::array<char, 4> magic{'K', 'X', 'E', 'N'};
-  uint32_t version = 1;
-  uint32_t parameters;
-  uint32_t hvm_bytes;
-  uint32_t pv_bytes;
-  uint32_t pad = 0;
-};
-
-void append_bytes(std::vector<uint8_t>& to, const void* from, size_t bytes) {
-  const auto* const first = static_cast<const uint8_t*>(from);
-  to.insert(to.end(), first, first + bytes);
-}
 
 }  // namespace
 
@@ -68,14 +48,13 @@ void XenCapture::attach() {
     fail("KEMARI_XEN_UNPATCHED",
          "this hypervisor does not tell what it keeps for a guest; it needs patches/xen (hack/xen-build)");
   }
-  parameters_.clear();
-  for (const uint32_t index : kParameters) parameters_.push_back({domid_, 0, index, domain->parameter(index)});
+  parameters_ = read_parameters(*domain);
   frames_ = domain->max_frame() + 1;
   pages_owned_ = info.total_pages;
   domain->start_log();
   domain_ = std::move(domain);
   try {
-    pages_ = std::make_unique<ForeignPages>(*domain_, frames_);
+    pages_ = std::make_unique<ForeignPages>(*domain_, frames_, ForeignPages::Access::kRead);
     for (const auto& device : outputs().devices) device->set_suspend_on_stop(true);
   } catch (...) {
     detach();
@@ -196,17 +175,6 @@ double XenCapture::busy_share(const DomainInfo& info, int64_t now_ns) {
   return std::min(1.0, static_cast<double>(info.cpu_time_ns - before_ns) / static_cast<double>(now_ns - since_ns));
 }
 
-void XenCapture::write_state(std::vector<uint8_t>& state) const {
-  StateHeader header{};
-  header.parameters = static_cast<uint32_t>(parameters_.size());
-  header.hvm_bytes = static_cast<uint32_t>(hvm_context_.size());
-  header.pv_bytes = static_cast<uint32_t>(pv_context_.size());
-  append_bytes(state, &header, sizeof header);
-  append_bytes(state, parameters_.data(), parameters_.size() * sizeof(HvmParam));
-  append_bytes(state, hvm_context_.data(), hvm_context_.size());
-  append_bytes(state, pv_context_.data(), pv_context_.size());
-}
-
 // A page that the guest gives back and takes anew is another page of the host, which the kept mapping does not show.
 void XenCapture::check(const DomainInfo& info) const {
   if ((info.flags & kDomainDying) != 0) fail("KEMARI_XEN_GONE", "the domain is being destroyed");
@@ -262,7 +230,7 @@ CaptureResult XenCapture::capture(uint64_t epoch, ResumePolicy policy, bool gues
   }
   result_.pause_ns = monotonic_ns() - paused_ns_;
   if (policy == ResumePolicy::kAtOnce) let_go();
-  write_state(checkpoint->machine_state);
+  write_machine_state({parameters_, hvm_context_, pv_context_}, checkpoint->machine_state);
   result_.dirty_pages = checkpoint->pages.page_count();
   result_.state_bytes = checkpoint->machine_state.size();
   owed().clear();

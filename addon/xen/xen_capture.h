@@ -39,7 +39,6 @@ class XenCapture final : public Capture {
   void add_unlogged();
   void add_granted(uint64_t frame, uint64_t grant_version);
   void add_page(uint64_t frame);
-  void write_state(std::vector<uint8_t>& state) const;
   void cut(Checkpoint& checkpoint);
   void check(const DomainInfo& info) const;
   double busy_share(const DomainInfo& info, int64_t now_ns);

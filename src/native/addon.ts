@@ -3,6 +3,7 @@ import type { Capture, CaptureOptions } from './capture.js';
 import type { DelayLine, DelayLineOptions } from './delay-line.js';
 import type { LinkReceiver, LinkReceiverOptions, LinkSender, LinkSenderOptions } from './link.js';
 import type { Console, ConsoleOptions, Disk, DiskOptions, Nic, NicOptions, OutputGate } from './ring.js';
+import type { XenDomain } from './xen.js';
 
 export type * from './ring.js';
 
@@ -21,6 +22,8 @@ export interface Addon {
   Nic: new (options: NicOptions) => Nic;
   Console: new (options: ConsoleOptions) => Console;
   Capture: new (options: CaptureOptions) => Capture;
+  /** Errors: `KEMARI_XEN_MISSING`, `KEMARI_XEN_VERSION`, `KEMARI_XEN_GONE`, `KEMARI_XEN_REFUSED`. */
+  XenDomain: new (options: { readonly domid: number }) => XenDomain;
   LinkSender: new (options: LinkSenderOptions) => LinkSender;
   LinkReceiver: new (options: LinkReceiverOptions) => LinkReceiver;
   DelayLine: new (options: DelayLineOptions) => DelayLine;

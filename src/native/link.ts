@@ -62,14 +62,24 @@ export interface LinkSenderOptions extends LinkOptions {
   readonly onEvent: (event: SenderEvent) => void;
 }
 
-export interface LinkReceiverOptions extends LinkOptions {
+/** Where a standby keeps guest memory. */
+export type StandbyMemory =
   /** The memfd of guest memory; stays the caller's. */
-  readonly ramFd: number;
+  | { readonly ramFd: number }
+  /**
+   * A domain of this Xen that has never run and has memory where the guest has it: frames below `frames` may come. Errors:
+   * those of XenDomain.
+   */
+  | { readonly xen: { readonly domid: number; readonly frames: number } };
+
+interface LinkReceiverBaseOptions extends LinkOptions {
   readonly takeoverTimeoutMs: number;
   /** Most memory that one epoch may take beside guest memory. Default: the size of guest memory and 64 MiB. */
   readonly stagingBytes?: number;
   readonly onEvent: (event: ReceiverEvent) => void;
 }
+
+export type LinkReceiverOptions = LinkReceiverBaseOptions & StandbyMemory;
 
 /** Counters are since the start; times in microseconds. */
 export interface LinkSenderStats {

@@ -34,7 +34,7 @@ class Standby {
     for (uint64_t page = 0; page < kPages; page++) ram_.copy(page, 1, kNothing.data());
   }
   RamImage& ram() noexcept { return ram_; }
-  std::vector<uint8_t> memory() const { return {ram_.page(0), ram_.page(0) + kPages * kPageBytes}; }
+  std::vector<uint8_t> memory() { return {ram_.page(0), ram_.page(0) + kPages * kPageBytes}; }
 
  private:
   static constexpr std::array<uint8_t, kPageBytes> kNothing{};
@@ -42,7 +42,7 @@ class Standby {
   static void size(int fd) { KEMARI_ASSERT(ftruncate(fd, kPages * kPageBytes) == 0); }
 
   UniqueFd fd_;
-  RamImage ram_;
+  RamFileImage ram_;
 };
 
 // A record as the fuzzer wants it, with the number and the checksum that it needs to get past the first checks.
@@ -65,7 +65,7 @@ Attempt next_attempt(Input& input, uint64_t number, uint64_t likely_epoch) {
 }
 
 // Writes the digest of the pages that travel as deltas, as a primary would that has the same memory.
-void give_digest(std::vector<uint8_t>& payload, const RamImage& ram) {
+void give_digest(std::vector<uint8_t>& payload, RamImage& ram) {
   if (payload.size() < kPagesHeadBytes) return;
   const auto count = load_wire<uint32_t>(payload.data());
   if (count > (payload.size() - kPagesHeadBytes) / kPagesEntryBytes) return;

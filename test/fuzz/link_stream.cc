@@ -201,14 +201,14 @@ class Standby {
     for (uint64_t page = 0; page < kPages; page++) ram_.copy(page, 1, kNothing.data());
   }
   RamImage& ram() noexcept { return ram_; }
-  uint32_t digest() const { return crc32c(0, {ram_.page(0), kPages * kPageBytes}); }
+  uint32_t digest() { return crc32c(0, {ram_.page(0), kPages * kPageBytes}); }
 
  private:
   static constexpr std::array<uint8_t, kPageBytes> kNothing{};
   static void size(int fd) { KEMARI_ASSERT(ftruncate(fd, kPages * kPageBytes) == 0); }
 
   UniqueFd fd_;
-  RamImage ram_;
+  RamFileImage ram_;
 };
 
 void read_stream(Connection& connection, Standby& standby, EpochStaging& staging, uint32_t& memory) {

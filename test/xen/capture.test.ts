@@ -1,4 +1,4 @@
-import { createGuest, GUEST_READY, typeIntoGuest, waitForGuestConsole } from './guest.js';
+import { createGuest, GUEST_READY, keepGuestBusy, waitForGuestConsole } from './guest.js';
 import { NestedNode } from './nested-node.js';
 import type { ReplicaReport } from './replica.js';
 import { missing, xenTest } from './xen-test.js';
@@ -18,12 +18,7 @@ xenTest(
 
       const domid = await createGuest(node, { name: 'busy', vcpus: 2 });
       await waitForGuestConsole(node, 'busy', GUEST_READY);
-      // Writes of its own memory, processes that come and go, and timers on both processors.
-      await typeIntoGuest(
-        node,
-        'busy',
-        'while :; do dd if=/dev/urandom of=/tmp/w bs=64k count=8 2>/dev/null; usleep 5000; done &',
-      );
+      await keepGuestBusy(node, 'busy');
       const said = await node.expect(`node /srv/kemari/dist/test/xen/replica.js ${domid} ${CUTS}`, CHECK_TIMEOUT_MS);
       const report = JSON.parse(said) as ReplicaReport;
       t.log(JSON.stringify({ ...report, pausesUs: report.pausesUs.toSorted((a, b) => a - b) }));
