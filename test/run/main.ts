@@ -45,7 +45,7 @@ if (files[0] === '--tsan') {
   if (xen) await buildXen();
   await runAva(totals, '', files);
 } else {
-  say('tests with guests, one guest at a time; beside them lint and every other test');
+  say('tests with guests, one guest at a time; beside them lint, every other test and, last, drills');
   const xenBuilt = runBeside();
   await Promise.all([runWithGuests(xenBuilt), xenBuilt.then(runLongBeside)]);
 }
@@ -57,10 +57,7 @@ process.exitCode = totals.exitCode;
 async function runWithGuests(xenBuilt: Promise<void>): Promise<void> {
   const fetched = long ? await runStage(totals, 'fetch the other QEMU', ['hack/qemu-versions']) : [];
   await runAva(totals, '', GUESTS, { secondTry: true });
-  if (long) {
-    await runDrills();
-    await runDrillsWithOtherQemu(fetched.at(-1) ?? '');
-  }
+  if (long) await runDrillsWithOtherQemu(fetched.at(-1) ?? '');
   await xenBuilt;
   await runAva(totals, '', [XEN], { secondTry: true });
 }
@@ -80,6 +77,7 @@ async function runLongBeside(): Promise<void> {
   await runSimulator();
   await runSanitized('address', 'sanitized: ', ['dist/test/ring/**/*.test.js']);
   await runFuzzers();
+  await runDrills();
 }
 
 async function buildXen(): Promise<void> {
@@ -87,10 +85,12 @@ async function buildXen(): Promise<void> {
   await runStage(totals, 'build the image of dom0', ['hack/xen-image'], BESIDE);
 }
 
+/** By now the guests of the other lane have a processor to spare; a drill waits most of the time. */
 async function runDrills(): Promise<void> {
   const name = `drills ${DRILLS.join(' ')}`;
   if (GUEST_MISSING === undefined) {
-    await runStage(totals, name, ['node', 'dist/test/drills/chain/main.js', ...DRILLS], { show: true });
+    const command = ['node', 'dist/test/drills/chain/main.js', ...DRILLS];
+    await runStage(totals, name, command, { ...BESIDE, show: true });
   } else {
     totals.skips.push(`${name} [needs ${GUEST_MISSING}]`);
   }
