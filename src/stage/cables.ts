@@ -30,7 +30,9 @@ const US_PER_MS = 1000;
 
 /** Of the token bucket (tc-tbf(8)): a queue of so long, a burst of so much. */
 const SHAPE_LATENCY = '50ms';
-const SHAPE_BURST_BYTES = 64 << 10;
+const SHAPE_BURST = '64k';
+/** A queue of any cable is empty before the next command has begun. */
+const HARDLY_BOUND = '10gbit';
 
 /**
  * The cables of a stage. A cable that is cut is silent and keeps its carrier, as behind a switch that lost its way; one that
@@ -74,21 +76,23 @@ export class Cables {
   }
 
   /**
-   * Bounds the rate of cables in both directions, with a queue of 50 ms. `undefined` lifts the bound.
+   * Bounds the rate of cables in both directions, with a queue of 50 ms. `undefined` lifts the bound; nothing is lost by it.
    *
    * Errors: `KEMARI_STAGE`, as for a rate that tc(8) does not know.
    */
   async shape(target: CutTarget, rate: string | undefined): Promise<void> {
     for (const { near, far } of linksOf(target)) {
       for (const { machine, device } of [near, far]) {
-        const own = ['tc', 'qdisc'];
-        if (rate === undefined) {
-          const bounded = (await this.#namespaces[machine].run([...own, 'show', 'dev', device])).includes(' tbf ');
-          if (bounded) await this.#namespaces[machine].run([...own, 'delete', 'dev', device, 'root']);
-          continue;
+        const qdisc = (...words: string[]): Promise<string> => this.#namespaces[machine].run(['tc', 'qdisc', ...words]);
+        const bound = (to: string): Promise<string> =>
+          qdisc('replace', 'dev', device, 'root', 'tbf', 'rate', to, 'burst', SHAPE_BURST, 'latency', SHAPE_LATENCY);
+        if (rate !== undefined) {
+          await bound(rate);
+        } else if ((await qdisc('show', 'dev', device)).includes(' tbf ')) {
+          // What waits in the queue leaves before the queue goes.
+          await bound(HARDLY_BOUND);
+          await qdisc('delete', 'dev', device, 'root');
         }
-        const bucket = ['tbf', 'rate', rate, 'burst', String(SHAPE_BURST_BYTES), 'latency', SHAPE_LATENCY];
-        await this.#namespaces[machine].run([...own, 'replace', 'dev', device, 'root', ...bucket]);
       }
     }
   }

@@ -227,8 +227,9 @@ export const FAULTS: readonly Fault[] = [
 
 /** Everything is as new, and the other host can protect the guest. */
 export async function mend({ stage, guest }: Pick<Scene, 'stage' | 'guest'>, host: HostName): Promise<void> {
-  await stage.cables.heal();
+  // A slow link first: heal() has the hosts look for each other anew, and what they ask may be lost in a queue that is full.
   for (const link of ['sync', 'storage'] as const) await stage.cables.shape(link, undefined);
+  await stage.cables.heal();
   const listening = async (one: HostName): Promise<boolean> =>
     (await stage.machines[one].run(['ss', '-Htln', 'src :8002'])) !== '';
   for (const one of [otherHost(host), host]) if (!(await listening(one))) await guest.startDaemon(one);
