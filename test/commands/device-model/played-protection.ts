@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { Writable } from 'node:stream';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
@@ -15,6 +16,9 @@ const STATS: LinkSenderStats = {
   leaseValid: true,
   cpuUs: 0,
 };
+
+/** Bounds a failure. */
+const TOLD_WITHIN_MS = 20_000;
 
 /** A capture that the test answers: each order waits until it is told how it ended. */
 export class PlayedCapture implements Capture {
@@ -126,7 +130,11 @@ export class PlayedProtection {
 
   /** Waits until one of these was told. */
   async until(...expected: string[]): Promise<void> {
-    while (!this.told.some((what) => expected.includes(what))) await settled();
+    const endMs = performance.now() + TOLD_WITHIN_MS;
+    while (!this.told.some((what) => expected.includes(what))) {
+      if (performance.now() > endMs) throw new Error(`expected ${expected.join(' or ')}, told ${this.told.join(', ')}`);
+      await settled();
+    }
   }
 
   #parts(options: ProtectionOptions): ProtectionParts {

@@ -50,17 +50,22 @@ test('an order waits for the capture that is under way', async (t) => {
   await settled();
   t.deepEqual(played.told, ['capture 2 at-once']);
   played.capture.end(2n, 5n);
+  await settled();
+  // Now at the latest: where the link has been slow a capture waits for what is on its way.
+  played.link({ type: 'acked', epoch: 2n });
   await played.until('capture 3 at-once paused');
   played.capture.end(3n, 5n);
   await settled();
   played.link({ type: 'acked', epoch: 3n });
   await paused;
-  t.deepEqual(played.told.slice(0, 3), ['capture 2 at-once', 'pause', 'capture 3 at-once paused']);
+  const orders = (): string[] => played.told.filter((what) => what !== 'release 5');
+  t.deepEqual(orders(), ['capture 2 at-once', 'pause', 'capture 3 at-once paused']);
+  t.true(played.told.includes('release 5'));
   const goesOn = played.protection.steer('running');
   await played.until('capture 4 at-once');
   played.capture.end(4n, 5n);
   await goesOn;
-  t.deepEqual(played.told.slice(3), ['release 5', 'resume', 'capture 4 at-once']);
+  t.deepEqual(orders().slice(3), ['resume', 'capture 4 at-once']);
 });
 
 test("an operator's pause has been carried out once the standby knows of it", async (t) => {
