@@ -16,23 +16,21 @@ const BAR_STEP = 14;
 export const WIDTH = 560;
 /** Of the protections, in the catalogue's order: the same in every picture. */
 const COLOURS = [
-  ...[
-    '#9a9a9a',
-    '#5f5f5f',
-    '#e15759',
-    '#f1a7a8',
-    '#c9788a',
-    '#d7b5d8',
-    '#b58bc4',
-    '#8e5ea2',
-    '#a31f34',
-    '#a6cee3',
-    '#76b7d8',
-    '#4e79a7',
-    '#2b4c7e',
-    '#f28e2b',
-    '#b6992d',
-  ],
+  '#9a9a9a',
+  '#5f5f5f',
+  '#e15759',
+  '#f1a7a8',
+  '#c9788a',
+  '#d7b5d8',
+  '#b58bc4',
+  '#8e5ea2',
+  '#a31f34',
+  '#a6cee3',
+  '#76b7d8',
+  '#4e79a7',
+  '#2b4c7e',
+  '#f28e2b',
+  '#b6992d',
 ] as const;
 const LEGEND_COLUMNS = 3;
 const LABEL_FONT_SIZE = 9;

@@ -3,8 +3,9 @@ import { messageOf } from '../base/errors.js';
 import { DEMO_IMAGE } from '../stage/demo-image.js';
 import { HOST_NAMES, otherHost, type HostName } from '../stage/names.js';
 import { StagedGuest } from '../stage/staged-guest.js';
-import { killHost, type Onlookers } from '../stage/takeover-seen.js';
+import { killHost, revive, type Onlookers } from '../stage/takeover-seen.js';
 import type { TwoHosts } from '../stage/two-hosts.js';
+import { nowMs } from '../stage/wall-clock.js';
 import { Witness } from '../stage/witness.js';
 import type { Ledger } from './ledger.js';
 import { onStage } from './on-stage.js';
@@ -93,7 +94,7 @@ async function kill(
     try {
       ledger.add({ type: 'failover', way, repeat, ...(await failOver({ guest, witness, conversation }, host, way)) });
       host = otherHost(host);
-      await revive(stage, guest, otherHost(host));
+      await revive({ guest }, otherHost(host));
     } catch (error) {
       if (isAborted()) return;
       const failure = messageOf(error);
@@ -115,13 +116,7 @@ async function failOver(
   await conversation.untilAnswered(ANSWERS_BEFORE);
   const { dmPid } = await guest.info(otherHost(host));
   await delay(Math.random() * DIES_WITHIN_MS);
-  const sinceMs = Date.now() - TALK_MS;
+  const sinceMs = nowMs() - TALK_MS;
   const { firstFrameMs } = await killHost(onlookers, host, () => isTold && process.kill(dmPid, 'SIGHUP'));
   return { gapMs: conversation.longestGapMs(sinceMs), firstFrameMs };
-}
-
-/** Power, cables, kemarid. */
-async function revive(stage: TwoHosts, guest: StagedGuest, host: HostName): Promise<void> {
-  await stage.cables.heal();
-  await guest.startDaemon(host);
 }

@@ -14,7 +14,8 @@ export interface Table {
   readonly lines: readonly (readonly string[])[];
 }
 
-const PAGE_BYTES = 4096;
+/** Of a page, as it is. */
+export const PAGE_BYTES = 4096;
 
 /** For each link: medians, and in brackets their ratio to the baseline; what the link itself cost, where that was counted. */
 export function tablesOf(rows: readonly Row[], titles: Titles): Table[] {

@@ -1,10 +1,7 @@
 import { facets, label, placeOf, ROOM_FOR_LABEL, valuesOf, type Chart } from './chart-parts.js';
-import type { Titles } from './markdown.js';
+import { PAGE_BYTES, type Titles } from './markdown.js';
 import { significant } from './significant.js';
 import type { Row, WireFigures } from './summary.js';
-
-/** Of a page, as it is. */
-const PAGE_BYTES = 4096;
 
 interface Measure {
   readonly name: string;

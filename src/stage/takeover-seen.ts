@@ -56,3 +56,9 @@ export async function killHost(
   if (answeredAtMs === undefined) throw new KemariError('KEMARI_STAGE', 'no answer after the takeover');
   return { firstFrameMs: firstFrameAtMs - killedAtMs, nextByteMs: answeredAtMs - killedAtMs };
 }
+
+/** A host that died comes back: power, cables, kemarid. Errors: `KEMARI_STAGE`. */
+export async function revive({ guest }: Pick<Onlookers, 'guest'>, host: HostName): Promise<void> {
+  await guest.stage.cables.heal();
+  await guest.startDaemon(host);
+}
