@@ -1,5 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { KemariError } from '../base/errors.js';
-import { EXTRA_MS, ratedInAbout, secondsInGuest, type Amounts, type Workload } from './workload.js';
+import { EXTRA_MS, ratedInAbout, rateWhile, secondsInGuest, type Amounts, type Workload } from './workload.js';
+
+const MS_PER_S = 1000;
 
 const SET_REQUESTS: Readonly<Record<1 | 16, Amounts>> = {
   1: { least: 64, most: 20_000 },
@@ -27,9 +30,13 @@ function redis(pipeline: 1 | 16): Workload {
   };
 }
 
-const HASHED_MIB: Amounts = { least: 4, most: 512 };
 const DIRTIED = '/dev/shm/dirtied';
 const DIRTIED_MIB = 64;
+/** The process that reads what is hashed, and what it passes it through. */
+const HASHING = '/run/hashing';
+const ZEROES = '/run/zeroes';
+/** There are to be some epochs of a guest that is synchronized by its age. */
+const LEAST_COMPUTING_S = 5;
 
 /**
  * CPU work that leaves nothing: how fast zeroes are hashed while fio(1) writes memory at a rate. The rate is what a guest of
@@ -42,20 +49,32 @@ function dirtier(mibPerSecond: number): Workload {
     `fio --name=dirty --filename=${DIRTIED} --size=${DIRTIED_MIB}m --rw=randwrite --bs=4k --ioengine=mmap ` +
     `--overwrite=1 --rate=${mibPerSecond}m --time_based --runtime=600`;
   const untilItWrites = `until ! cmp -s -n ${DIRTIED_MIB << 20} ${DIRTIED} /dev/zero; do usleep 20000; done`;
-  // Nothing of fio holds the answer back.
-  const start = `${layOut}; setsid ${fio} </dev/null >/dev/null 2>&1 & ${untilItWrites}`;
+  // Nothing of what goes on holds the answer back.
+  const detached = (script: string): string => `setsid sh -c '${script}' </dev/null >/dev/null 2>&1 &`;
+  const dirty = `${layOut}; ${detached(`exec ${fio}`)} ${untilItWrites}; `;
+  const hash = detached(
+    `mkfifo ${ZEROES}; sha256sum <${ZEROES} & echo $$ >${HASHING}; exec dd if=/dev/zero of=${ZEROES} bs=64k`,
+  );
   return {
     name: `cpu-dirty-${mibPerSecond}`,
     title: `CPU-bound, ${mibPerSecond} MiB/s of memory dirtied, no output`,
     unit: 'MiB/s',
-    async run({ shell, seconds }) {
-      const hash = (mib: number): string =>
-        `dd if=/dev/zero bs=64k count=${mib * 16} 2>/dev/null | sha256sum >/dev/null`;
-      if (mibPerSecond > 0) await shell.mustRun(start, EXTRA_MS);
+    async run({ shell, seconds, counted }) {
+      const read = async (): Promise<number> => {
+        const said = await shell.mustRun(`cat /proc/$(cat ${HASHING})/io`, EXTRA_MS);
+        const bytes = Number(/^rchar: (\d+)$/m.exec(said)?.[1]);
+        if (Number.isNaN(bytes))
+          throw new KemariError('KEMARI_BENCH_GUEST', `what hashes says nothing of its reads: ${said}`);
+        return bytes / (1 << 20);
+      };
+      await shell.mustRun(
+        `${mibPerSecond > 0 ? dirty : ''}${hash} until [ -s ${HASHING} ]; do usleep 20000; done`,
+        EXTRA_MS,
+      );
       try {
-        return await ratedInAbout(seconds, HASHED_MIB, (mib) => secondsInGuest(shell, hash(mib)));
+        return await rateWhile(read, () => counted(() => delay(Math.max(seconds, LEAST_COMPUTING_S) * MS_PER_S)));
       } finally {
-        if (mibPerSecond > 0) await shell.mustRun(`killall fio; rm -f ${DIRTIED}`, EXTRA_MS);
+        await shell.mustRun(`killall dd fio 2>/dev/null; rm -f ${DIRTIED} ${HASHING} ${ZEROES}`, EXTRA_MS);
       }
     },
   };

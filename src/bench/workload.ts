@@ -55,3 +55,15 @@ export async function secondsInGuest(shell: GuestShell, script: string): Promise
   await shell.mustRun(script, EXTRA_MS);
   return (performance.now() - beganAtMs) / MS_PER_S;
 }
+
+/**
+ * How fast something goes on by itself while `pass` passes: in what `read` counts, a second. What an answer of the guest waits for
+ * before it is heard, the first waits for as well as the last.
+ */
+export async function rateWhile(read: () => Promise<number>, pass: () => Promise<void>): Promise<number> {
+  const before = await read();
+  const beganAtMs = performance.now();
+  await pass();
+  const after = await read();
+  return ((after - before) * MS_PER_S) / (performance.now() - beganAtMs);
+}

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { ratedInAbout } from '../../src/bench/workload.js';
+import { ratedInAbout, rateWhile } from '../../src/bench/workload.js';
 
 /** Work at a rate; notes what it was asked for. */
 function worker(perSecond: number, startS = 0) {
@@ -35,4 +35,19 @@ test('work that fails gives no rate', async (t) => {
     ratedInAbout(1, { least: 1, most: 1 }, () => Promise.reject(new Error('no answer'))),
     { message: 'no answer' },
   );
+});
+
+test('what goes on by itself has its rate from what it did between two answers', async (t) => {
+  const done = [70, 71];
+  const beganAtMs = performance.now();
+  const read = () => Promise.resolve(done.shift()!);
+  let passed = false;
+  const pass = async () => {
+    await new Promise(setImmediate);
+    passed = true;
+  };
+  const rate = await rateWhile(read, pass);
+  t.true(passed);
+  t.true(rate >= 1000 / (performance.now() - beganAtMs));
+  t.true(Number.isFinite(rate));
 });
