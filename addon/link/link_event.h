@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "link/record.h"
+#include "link/send_times.h"
 
 namespace kemari {
 
@@ -20,9 +22,10 @@ struct LinkEvent {
   bool valid = false;  // kLease
   // kCommitted: the epoch has disk writes of which the primary may have any with its storage.
   bool writes_pending = false;
-  bool guest_paused = false;  // kCommitted
-  std::string code{};         // kLost
-  std::string text{};         // kWord, kLost
+  bool guest_paused = false;      // kCommitted
+  std::optional<EpochWay> way{};  // kAcked, where it is known
+  std::string code{};             // kLost
+  std::string text{};             // kWord, kLost
 };
 
 // Called from the link's threads; must not block. False: too much waits to be heard already, and the event is dropped;

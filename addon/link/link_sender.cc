@@ -115,8 +115,12 @@ void LinkSender::take_record(const Record& record) {
   }
   acked_epoch_ = header.epoch;
   note_ack(AckEvent::kHeard, header.epoch);
-  ack_times_.acked(header.epoch);
-  tell({.type = LinkEvent::Type::kAcked, .epoch = header.epoch});
+  tell({.type = LinkEvent::Type::kAcked, .epoch = header.epoch, .way = send_times_.acked(header.epoch)});
+}
+
+void LinkSender::submit(std::unique_ptr<Checkpoint> checkpoint) {
+  if (checkpoint->epoch > 0) send_times_.submitted(checkpoint->epoch);
+  queue_.submit(std::move(checkpoint));
 }
 
 void LinkSender::encode_stream() {
@@ -140,10 +144,14 @@ bool LinkSender::encode_item(SendItem item) {
   }
   encoding_ = std::move(std::get<std::unique_ptr<Checkpoint>>(item));
   encoder_.start(*encoding_);
+  std::chrono::nanoseconds took{0};
   while (encoding_ != nullptr) {
     Parcel* parcel = belt_.take();
     if (parcel == nullptr) return false;
+    const LinkClock::time_point start = LinkClock::now();
     encoder_.next(*parcel, rate_.ns_per_byte());
+    took += LinkClock::now() - start;
+    if (parcel->commit_epoch > 0) send_times_.encoded(parcel->commit_epoch, took);
     if (parcel->ends_item) parcel->finished = std::move(encoding_);
     if (!pass_on(parcel)) return false;
   }
@@ -173,7 +181,7 @@ void LinkSender::send_stream() {
 bool LinkSender::send_parcel(Parcel& parcel) {
   if (parcel.commit_epoch > 0) {
     committed_epoch_ = parcel.commit_epoch;
-    ack_times_.committed(parcel.commit_epoch);
+    send_times_.committed(parcel.commit_epoch);
   }
   const LinkClock::time_point start = LinkClock::now();
   uint64_t bytes = parcel.before.size() + parcel.header.size() + parcel.after.size();
@@ -194,6 +202,7 @@ bool LinkSender::send_parcel(Parcel& parcel) {
   } else if (!stream_.write(parcel.after, !parcel.ends_item)) {
     return false;
   }
+  if (parcel.commit_epoch > 0) send_times_.sent(parcel.commit_epoch);
   rate_.note(bytes, LinkClock::now() - start);
   sent_bytes_ += bytes;
   raw_bytes_ += parcel.done_bytes;
@@ -212,7 +221,7 @@ LinkSenderStats LinkSender::stats() {
       .sent_bytes = sent_bytes_,
       .raw_bytes = raw_bytes_,
       .acked_epoch = acked_epoch_,
-      .ack = ack_times_.summary(),
+      .ack = send_times_.summary(),
       .bytes_per_second = rate_.bytes_per_second(),
       .round_trip = lease_.round_trip(),
       .lease_valid = lease_.is_valid(),

@@ -12,7 +12,6 @@
 #include <thread>
 #include <vector>
 
-#include "link/ack_times.h"
 #include "link/checkpoint.h"
 #include "link/connection.h"
 #include "link/lease_holder.h"
@@ -22,6 +21,7 @@
 #include "link/record_reader.h"
 #include "link/send_queue.h"
 #include "link/send_rate.h"
+#include "link/send_times.h"
 #include "link/stream_encoder.h"
 
 namespace kemari {
@@ -31,7 +31,7 @@ struct LinkSenderStats {
   uint64_t sent_bytes;
   uint64_t raw_bytes;
   uint64_t acked_epoch;
-  AckTimes::Summary ack;
+  SendTimes::Summary ack;
   double bytes_per_second;
   std::chrono::nanoseconds round_trip;
   bool lease_valid;
@@ -58,7 +58,7 @@ class LinkSender : public CheckpointSink {
   void start();
 
   std::unique_ptr<Checkpoint> take() override { return queue_.take(); }
-  void submit(std::unique_ptr<Checkpoint> checkpoint) override { queue_.submit(std::move(checkpoint)); }
+  void submit(std::unique_ptr<Checkpoint> checkpoint) override;
   void recycle(std::unique_ptr<Checkpoint> checkpoint) override { queue_.recycle(std::move(checkpoint)); }
   bool wait_for_room() override { return queue_.wait_below(kMaxQueuedBytes); }
   uint64_t queued_bytes() const override { return queue_.queued_bytes(); }
@@ -93,7 +93,7 @@ class LinkSender : public CheckpointSink {
   StreamEncoder encoder_;
   std::unique_ptr<Checkpoint> encoding_;  // until its last parcel has it; outlives the threads
   SendRate rate_;
-  AckTimes ack_times_;
+  SendTimes send_times_;
   std::atomic<uint64_t> sent_bytes_{0};
   std::atomic<uint64_t> raw_bytes_{0};
   std::atomic<int64_t> encode_cpu_ns_{0};

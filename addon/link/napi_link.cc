@@ -21,6 +21,15 @@ const char* word_name(Word word) {
   return kWords[static_cast<size_t>(word) - 1];
 }
 
+Napi::Object describe_way(Napi::Env env, const EpochWay& way) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("encodeUs", microseconds(way.encode));
+  object.Set("sendUs", microseconds(way.send));
+  object.Set("ackUs", microseconds(way.ack));
+  object.Set("heardAtUs", microseconds(way.heard.time_since_epoch()));
+  return object;
+}
+
 void describe(const LinkEvent& event, Napi::Object object) {
   const Napi::Env env = object.Env();
   switch (event.type) {
@@ -30,6 +39,7 @@ void describe(const LinkEvent& event, Napi::Object object) {
     case LinkEvent::Type::kAcked:
       object.Set("type", "acked");
       object.Set("epoch", Napi::BigInt::New(env, event.epoch));
+      if (event.way) object.Set("way", describe_way(env, *event.way));
       return;
     case LinkEvent::Type::kCommitted:
       object.Set("type", "committed");
@@ -74,6 +84,10 @@ std::array<uint8_t, Size> octets(const Napi::Value& value, const char* key) {
 }
 
 }  // namespace
+
+double microseconds(std::chrono::nanoseconds time) {
+  return std::chrono::duration<double, std::micro>(time).count();
+}
 
 LinkEventChannel::LinkEventChannel(Napi::Env env, Napi::Function listener)
     : function_(Napi::ThreadSafeFunction::New(env, listener, "kemari link events", kMaxQueuedEvents, 1)) {}

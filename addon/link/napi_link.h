@@ -48,6 +48,8 @@ class LinkEventChannel {
   std::mutex mutex_;  // of closing: events come from other threads
 };
 
+// As times are told to JavaScript.
+double microseconds(std::chrono::nanoseconds time);
 // streamFd, leaseFd (which are closed if anything fails from here on), key, token, leaseMs, connectTimeoutMs.
 LinkConnections connections_option(const Napi::Object& options);
 // The first two arguments of send(): a word that this side says, and its text.

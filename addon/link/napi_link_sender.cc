@@ -21,10 +21,6 @@ Compress compress_option(const Napi::Object& options) {
   fail("KEMARI_ARGUMENT", "option compress is " + name + ", expected auto, always or never");
 }
 
-double microseconds(std::chrono::nanoseconds time) {
-  return std::chrono::duration<double, std::micro>(time).count();
-}
-
 class LinkSenderObject : public LinkObject<LinkSenderObject, LinkSender, true> {
  public:
   explicit LinkSenderObject(const Napi::CallbackInfo& info) : LinkObject(info) {

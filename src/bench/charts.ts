@@ -1,5 +1,6 @@
 import { facets, label, placeOf, ROOM_FOR_LABEL, valuesOf, type Chart } from './chart-parts.js';
-import type { EpochPart } from './ledger.js';
+import { PART_LOOKS, partColour } from './epoch-parts.js';
+import { EPOCH_PARTS } from './ledger.js';
 import type { Titles } from './markdown.js';
 import { significant } from './significant.js';
 import type { Row } from './summary.js';
@@ -87,40 +88,27 @@ export function pauseChart(
   return { name: `pause-${link}`, title, spec: facets(paused, titles, { values, title, subtitle, layer: [...layer] }) };
 }
 
-/** For people, in the order of time; colours go from the capture to the link. */
-const PARTS: Readonly<Record<EpochPart, { readonly title: string; readonly colour: string }>> = {
-  trigger: { title: 'trigger', colour: '#bab0ab' },
-  stop: { title: 'stop', colour: '#e15759' },
-  scan: { title: 'scan', colour: '#f28e2b' },
-  copy: { title: 'copy', colour: '#edc948' },
-  state: { title: 'device state', colour: '#b07aa1' },
-  resume: { title: 'resume', colour: '#59a14f' },
-  link: { title: 'encode, send, apply, ack', colour: '#4e79a7' },
-};
-
 /** Where the time of an epoch goes, under each workload. Undefined where nobody says. */
 export function anatomyChart(link: string, rows: readonly Row[], titles: Titles): Chart | undefined {
-  const names = Object.keys(PARTS) as EpochPart[];
   const values = rows.flatMap(({ workload, entries }) =>
     entries.flatMap(({ protection, epochs }) =>
-      names.flatMap((part, index) => {
+      EPOCH_PARTS.flatMap((part, index) => {
         const us = epochs?.parts?.[part];
         const where = { workload: titles.workload(workload).title, protection: titles.protection(protection) };
-        return us === undefined ? [] : [{ ...where, part: PARTS[part].title, index, ms: us / US_PER_MS }];
+        return us === undefined ? [] : [{ ...where, part: PART_LOOKS[part].title, index, ms: us / US_PER_MS }];
       }),
     ),
   );
   if (values.length === 0) return undefined;
   const told = rows.filter(({ entries }) => entries.some(({ epochs }) => epochs?.parts !== undefined));
   const title = `Where the time of an epoch goes, link ${link}`;
-  const scale = { domain: names.map((part) => PARTS[part].title), range: names.map((part) => PARTS[part].colour) };
   const layer = [
     {
       mark: { type: 'bar' },
       encoding: {
         x: { field: 'ms', type: 'quantitative', title: 'milliseconds', stack: 'zero' },
         y: { field: 'protection', type: 'nominal', title: null, sort: null },
-        color: { field: 'part', type: 'nominal', title: null, scale, legend: { orient: 'top', columns: 4 } },
+        color: partColour(EPOCH_PARTS.filter((part) => values.some((value) => value.part === PART_LOOKS[part].title))),
         order: { field: 'index', type: 'quantitative' },
       },
     },

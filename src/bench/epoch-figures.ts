@@ -1,6 +1,6 @@
 import type { ProtectionInfo } from '../host/contract.js';
 import type { EpochRecord } from '../host/epoch-record.js';
-import type { EpochFigures, EpochPart } from './ledger.js';
+import { EPOCH_PARTS, type EpochFigures, type EpochParts } from './ledger.js';
 import { median, quantile } from './statistics.js';
 
 const MS_PER_S = 1000;
@@ -50,7 +50,7 @@ export function figuresBetween(
     rawBytes: after.rawBytes - before.rawBytes,
     sentPages: after.sentPages - before.sentPages,
     linkCpuMs: after.linkCpuMs - before.linkCpuMs,
-    parts: medianParts(own.map(partsOf)),
+    parts: medianParts(own),
   };
 }
 
@@ -59,20 +59,21 @@ function pauseOf({ timings, pauseUs, orderedAtMs, ackedAtMs }: EpochRecord): num
   return timings.resumeUs > 0 ? pauseUs : (ackedAtMs - orderedAtMs) * US_PER_MS - timings.triggerUs;
 }
 
-type Parts = Readonly<Record<EpochPart, number>>;
-
 /** The state is written beside scan and copy, and what leaves goes out as soon as both are whole. */
-function partsOf({ timings, orderedAtMs, ackedAtMs }: EpochRecord): Parts {
+function partsOf({ timings, link }: EpochRecord): EpochParts {
   const { triggerUs: trigger, stopUs: stop, scanUs: scan, copyUs: copy, serializeUs, resumeUs: resume } = timings;
-  const state = Math.max(0, serializeUs - scan - copy);
-  const link = (ackedAtMs - orderedAtMs) * US_PER_MS - (trigger + stop + scan + copy + state);
-  return { trigger, stop, scan, copy, state, resume, link: Math.max(0, link) };
+  const capture = { trigger, stop, scan, copy, state: Math.max(0, serializeUs - scan - copy), resume };
+  if (link === undefined) return capture;
+  return { ...capture, encode: link.encodeUs, send: link.sendUs, ack: link.ackUs, release: link.releaseUs };
 }
 
-function medianParts(all: readonly Parts[]): Parts {
-  const of = (part: EpochPart): number => median(all.map((parts) => parts[part]));
-  return {
-    ...{ trigger: of('trigger'), stop: of('stop'), scan: of('scan'), copy: of('copy'), state: of('state') },
-    ...{ resume: of('resume'), link: of('link') },
-  };
+/** Of each part the median over the epochs of which it is known. */
+export function medianParts(records: readonly EpochRecord[]): EpochParts {
+  const all = records.map(partsOf);
+  return Object.fromEntries(
+    EPOCH_PARTS.flatMap((part) => {
+      const known = all.flatMap((parts) => parts[part] ?? []);
+      return known.length === 0 ? [] : [[part, median(known)]];
+    }),
+  );
 }

@@ -31,12 +31,22 @@ export interface EpochFigures {
   /** Pages that these were, and the CPU time that encoding, encrypting and sending took, in milliseconds. */
   readonly sentPages?: number;
   readonly linkCpuMs?: number;
-  /** Where the time goes: medians, microseconds, one after the other but the last, which runs beside the resume. */
-  readonly parts?: Readonly<Record<EpochPart, number>>;
+  /** Where the time goes: medians, microseconds. */
+  readonly parts?: EpochParts;
 }
 
-/** `state`: what the hypervisor's state takes after the copy is done. `link`: encode, send, apply, ack. */
-export type EpochPart = 'trigger' | 'stop' | 'scan' | 'copy' | 'state' | 'resume' | 'link';
+/**
+ * In the order of time; from `encode` on beside the resume. `state`: what the hypervisor's state takes after the copy is done.
+ * `apply`: into the standby's memory, after its ack.
+ */
+export const EPOCH_PARTS = [
+  ...(['trigger', 'stop', 'scan', 'copy', 'state', 'resume'] as const),
+  ...(['encode', 'send', 'ack', 'release', 'apply'] as const),
+] as const;
+export type EpochPart = (typeof EPOCH_PARTS)[number];
+
+/** In microseconds; what is not known is absent. */
+export type EpochParts = Readonly<Partial<Record<EpochPart, number>>>;
 
 /** How one failover looked from outside. */
 export interface FailoverSample {

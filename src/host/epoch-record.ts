@@ -1,4 +1,11 @@
 import type { CaptureTimings } from '../native/capture.js';
+import type { EpochWay } from '../native/link.js';
+
+/** Parts of an epoch's way from its capture to its release, one after another, in microseconds; as EpochWay has them. */
+export interface LinkTimings extends Omit<EpochWay, 'heardAtUs'> {
+  /** From the ack, as it was heard, to the release of what the epoch covers. */
+  readonly releaseUs: number;
+}
 
 /** One epoch of a protection, from its first held request to its release. Times are milliseconds since the epoch of Unix time. */
 export interface EpochRecord {
@@ -19,4 +26,6 @@ export interface EpochRecord {
   readonly capturedAtMs: number;
   /** When the standby's word that it is safe came, and what it covers went out. */
   readonly ackedAtMs: number;
+  /** Where the time went from the capture to that; undefined where the word was on a later epoch. */
+  readonly link: LinkTimings | undefined;
 }

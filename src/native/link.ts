@@ -4,12 +4,24 @@ import type { OutputGate } from './addon.js';
 export type PrimaryWord = 'go' | 'goodbye' | 'machine-died';
 export type StandbyWord = 'switchover' | 'taken' | 'disarmed' | 'refused';
 
+/** Parts of an epoch's way from its capture to the standby's ack, one after another, in microseconds. */
+export interface EpochWay {
+  /** Making it smaller: the encoder's own time. */
+  readonly encodeUs: number;
+  /** All else until the socket had its last byte: waiting for what is ahead, encrypting, copying. */
+  readonly sendUs: number;
+  /** Until the ack was heard: the cable, the standby's checks and its answer. */
+  readonly ackUs: number;
+  /** When that was, on CLOCK_MONOTONIC. */
+  readonly heardAtUs: number;
+}
+
 /** `text` comes from the peer: for the log and for people, at most 1000 bytes, without control characters. */
 export type SenderEvent =
   /** Both connections stand: the peer has the key, and this protection's token. */
   | { readonly type: 'connected' }
-  /** The standby has this epoch, and with it all before it. */
-  | { readonly type: 'acked'; readonly epoch: bigint }
+  /** The standby has this epoch, and with it all before it. `way`: where its time went, while that is known. */
+  | { readonly type: 'acked'; readonly epoch: bigint; readonly way?: EpochWay }
   | { readonly type: 'word'; readonly word: StandbyWord; readonly text: string }
   /** The native lease ran out, or is valid (again). The first `true` comes with the first renewal. */
   | { readonly type: 'lease'; readonly valid: boolean }

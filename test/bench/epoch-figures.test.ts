@@ -15,7 +15,7 @@ function recordAt(orderedAtMs: number, more: Partial<EpochRecord> = {}): EpochRe
   const timings = { triggerUs: 100, stopUs: 1, scanUs: 1, copyUs: 1, serializeUs: 1, resumeUs: 1 };
   return {
     ...{ epoch: '1', heldAtMs: orderedAtMs - 1, orderedAtMs, timings, pauseUs: 1500, busyShare: 1, dirtyPages: 7 },
-    ...{ bytes: 1, capturedAtMs: orderedAtMs + 2, ackedAtMs: orderedAtMs + 3, ...more },
+    ...{ bytes: 1, capturedAtMs: orderedAtMs + 2, ackedAtMs: orderedAtMs + 3, link: undefined, ...more },
   };
 }
 
@@ -55,8 +55,17 @@ test('without an epoch there are no figures, and without a held request none of 
 
 test('the parts of an epoch follow each other from the order to the ack', (t) => {
   const timings = { triggerUs: 100, stopUs: 200, scanUs: 300, copyUs: 400, serializeUs: 1000, resumeUs: 500 };
-  const figures = figuresBetween(before, after, [recordAt(11_000, { timings, ackedAtMs: 11_003 })])!;
-  t.deepEqual(figures.parts, { trigger: 100, stop: 200, scan: 300, copy: 400, state: 300, resume: 500, link: 1700 });
+  const link = { encodeUs: 60, sendUs: 70, ackUs: 800, releaseUs: 90 };
+  const figures = figuresBetween(before, after, [recordAt(11_000, { timings, link })])!;
+  const capture = { trigger: 100, stop: 200, scan: 300, copy: 400, state: 300, resume: 500 };
+  t.deepEqual(figures.parts, { ...capture, encode: 60, send: 70, ack: 800, release: 90 });
+});
+
+test('of the link only those epochs tell that had an ack of their own', (t) => {
+  const link = { encodeUs: 60, sendUs: 70, ackUs: 800, releaseUs: 90 };
+  const figures = figuresBetween(before, after, [recordAt(11_000), recordAt(11_100, { link }), recordAt(11_200)])!;
+  t.like(figures.parts, { encode: 60, ack: 800 });
+  t.false('encode' in figuresBetween(before, after, [recordAt(11_000)])!.parts!);
 });
 
 test('a state that is whole before the copy takes no time of its own', (t) => {

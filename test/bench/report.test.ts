@@ -9,7 +9,7 @@ import { summarize } from '../../src/bench/summary.js';
 const epochs = {
   ...{ perSecond: 90, dirtyPages: 200, pauseP50Us: 1500, pauseP99Us: 3000, releaseP50Us: 2500, pauseShare: 0.1 },
   ...{ sentBytes: 1000, rawBytes: 4000, sentPages: 2, linkCpuMs: 0.06 },
-  parts: { trigger: 50, stop: 300, scan: 200, copy: 300, state: 400, resume: 350, link: 900 },
+  parts: { trigger: 50, stop: 300, scan: 200, copy: 300, state: 400, resume: 350, ack: 900 },
 };
 const of = (protection: string, repeat: number, value: number | undefined): Sample => ({
   ...{ type: 'sample', link: 'free', protection, workload: 'tcp-out', repeat, value, seconds: 2 },

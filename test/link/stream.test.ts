@@ -43,3 +43,19 @@ test('an epoch says whether the operator paused the guest, and each one for itse
   await stand.sync({ epoch: 5n, guestPaused: true });
   t.true((await stand.receiver.take()).guestPaused);
 });
+
+test('an ack says where the time of its epoch went, and the parts are no more than the whole', async (t) => {
+  const stand = await Stand.of(t).connected();
+  const nowUs = () => Number(process.hrtime.bigint()) / 1000;
+  const beganAtUs = nowUs();
+  for (let epoch = 1n; epoch <= 3n; epoch++) {
+    const submittedAtUs = nowUs();
+    await stand.sync({ epoch, ranges: [[0, 64]], pages: noise(64) });
+    const { way } = await stand.sent.first('acked', (event) => event.epoch === epoch);
+    t.truthy(way);
+    const { encodeUs, sendUs, ackUs, heardAtUs } = way!;
+    t.true(encodeUs > 0 && sendUs > 0 && ackUs >= 0, JSON.stringify(way));
+    t.true(heardAtUs > beganAtUs && heardAtUs <= nowUs());
+    t.true(encodeUs + sendUs + ackUs <= heardAtUs - submittedAtUs, JSON.stringify(way));
+  }
+});

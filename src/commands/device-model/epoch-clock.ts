@@ -1,10 +1,12 @@
 import { performance } from 'node:perf_hooks';
-import type { EpochRecord } from '../../host/epoch-record.js';
+import type { EpochRecord, LinkTimings } from '../../host/epoch-record.js';
 import type { CaptureResult } from '../../native/capture.js';
+import type { EpochWay } from '../../native/link.js';
 import type { EpochTrace } from './epoch-trace.js';
 import type { EpochWindow } from './epoch-window.js';
 
 const US_PER_MS = 1000;
+const NS_PER_US = 1000;
 
 interface Moment {
   readonly atMs: number;
@@ -54,15 +56,16 @@ export class EpochClock {
     this.#captured.set(result.epoch, { beganAtMs, endedAtMs: performance.now(), bytes, result });
   }
 
-  /** This epoch and all before it are safe. */
-  acked(acked: bigint): void {
+  /** This epoch and all before it are safe, and what they cover is out. */
+  acked(acked: bigint, way?: EpochWay): void {
     const nowMs = performance.now();
+    const link = way && linkTimings(way);
     for (const [epoch, captured] of this.#captured) {
       if (epoch > acked) break;
       this.#captured.delete(epoch);
       const held = this.#heldOf.get(epoch);
       this.#heldOf.delete(epoch);
-      this.#trace.add(recordOf(captured, held?.atMs, nowMs));
+      this.#trace.add(recordOf(captured, held?.atMs, nowMs, epoch === acked ? link : undefined));
       if (held === undefined) continue;
       const scriptUs = (this.#scriptMs - held.scriptMs) * US_PER_MS;
       this.#window.addRelease(nowMs, (nowMs - held.atMs) * US_PER_MS, scriptUs);
@@ -76,11 +79,20 @@ export class EpochClock {
   }
 }
 
-function recordOf(captured: Captured, heldAtMs: number | undefined, ackedAtMs: number): EpochRecord {
+function linkTimings({ encodeUs, sendUs, ackUs, heardAtUs }: EpochWay): LinkTimings {
+  return { encodeUs, sendUs, ackUs, releaseUs: Number(process.hrtime.bigint()) / NS_PER_US - heardAtUs };
+}
+
+function recordOf(
+  captured: Captured,
+  heldAtMs: number | undefined,
+  ackedAtMs: number,
+  link: LinkTimings | undefined,
+): EpochRecord {
   const { beganAtMs, endedAtMs, bytes, result } = captured;
   const { timings, pauseUs, busyShare, dirtyPages } = result;
   return {
-    ...{ epoch: result.epoch.toString(), timings, pauseUs, busyShare, dirtyPages, bytes },
+    ...{ epoch: result.epoch.toString(), timings, pauseUs, busyShare, dirtyPages, bytes, link },
     heldAtMs: heldAtMs === undefined ? undefined : toUnix(heldAtMs),
     orderedAtMs: toUnix(beganAtMs),
     capturedAtMs: toUnix(endedAtMs),

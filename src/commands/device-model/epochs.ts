@@ -1,5 +1,6 @@
 import type { PrimaryEffect, PrimaryInput } from '../../engine/primary-state.js';
 import type { CaptureResult } from '../../native/capture.js';
+import type { EpochWay } from '../../native/link.js';
 import { EpochClock } from './epoch-clock.js';
 import { EpochTrace } from './epoch-trace.js';
 import { EpochWindow } from './epoch-window.js';
@@ -20,7 +21,7 @@ export class Epochs {
   readonly #tell: (input: EpochInput) => void;
   readonly #onFailure: (error: unknown) => void;
   #capturing: bigint | undefined;
-  #earlyAck: bigint | undefined;
+  #earlyAck: { readonly epoch: bigint; readonly way: EpochWay | undefined } | undefined;
   #lostGuestUs = 0;
 
   constructor(orders: GuestOrders, tell: (input: EpochInput) => void, onFailure: (error: unknown) => void) {
@@ -55,13 +56,13 @@ export class Epochs {
   }
 
   /** The standby may have a whole epoch before the guest runs again here: its ack means something once its cut is known. */
-  acked(epoch: bigint): void {
+  acked(epoch: bigint, way?: EpochWay): void {
     if (epoch === this.#capturing) {
-      this.#earlyAck = epoch;
+      this.#earlyAck = { epoch, way };
       return;
     }
     this.#tell({ type: 'acked', epoch });
-    this.clock.acked(epoch);
+    this.clock.acked(epoch, way);
   }
 
   #captured(result: CaptureResult, startedAtMs: number): void {
@@ -75,6 +76,6 @@ export class Epochs {
     this.window.addEpoch({ atMs: performance.now(), pauseUs, dirtyPages, bytes });
     const early = this.#earlyAck;
     this.#earlyAck = undefined;
-    if (early !== undefined) this.acked(early);
+    if (early !== undefined) this.acked(early.epoch, early.way);
   }
 }

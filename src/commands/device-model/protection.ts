@@ -160,7 +160,7 @@ export class Protection {
         this.#connected?.resolve();
         return;
       case 'acked':
-        this.epochs.acked(event.epoch);
+        this.epochs.acked(event.epoch, event.way);
         return;
       case 'word':
         if (event.text !== '') this.#say('info', `the standby: ${event.text}`);

@@ -7,7 +7,16 @@ const timings = { triggerUs: 0, stopUs: 0, scanUs: 0, copyUs: 0, serializeUs: 0,
 
 function recordOf(epoch: number): EpochRecord {
   const times = { heldAtMs: 1, orderedAtMs: 1, capturedAtMs: 1, ackedAtMs: 1 };
-  return { epoch: String(epoch), ...times, timings, pauseUs: 1, busyShare: 1, dirtyPages: 1, bytes: 1 };
+  return {
+    epoch: String(epoch),
+    ...times,
+    timings,
+    pauseUs: 1,
+    busyShare: 1,
+    dirtyPages: 1,
+    bytes: 1,
+    link: undefined,
+  };
 }
 
 test('the last epochs are kept, oldest first', (t) => {
@@ -25,7 +34,15 @@ test('all that is kept fits into one reply', (t) => {
   const trace = new EpochTrace();
   const long = { triggerUs: us, stopUs: us, scanUs: us, copyUs: us, serializeUs: us, resumeUs: us };
   const times = { heldAtMs: atMs, orderedAtMs: atMs, capturedAtMs: atMs, ackedAtMs: atMs };
-  const record = { epoch: '18446744073709551615', timings: long, pauseUs: us, dirtyPages: 131_072, bytes: 536_870_912 };
+  const link = { encodeUs: us, sendUs: us, ackUs: us, releaseUs: us };
+  const record = {
+    link,
+    epoch: '18446744073709551615',
+    timings: long,
+    pauseUs: us,
+    dirtyPages: 131_072,
+    bytes: 536_870_912,
+  };
   for (let epoch = 0; epoch < TRACE_EPOCHS; epoch++) trace.add({ ...record, ...times, busyShare: 1 / 3 });
   t.true(JSON.stringify(trace.read()).length < LINE_LIMIT_BYTES / 1.2);
 });

@@ -1,4 +1,4 @@
-import type { EpochRecord } from '../host/epoch-record.js';
+import type { EpochRecord } from './epoch-record.js';
 
 /** An event of the Trace Event Format, which Perfetto and Chrome's viewer open. Times in microseconds. */
 export interface TraceEvent {
@@ -30,7 +30,7 @@ export function chromeTrace(name: string, records: readonly EpochRecord[]): { re
 }
 
 function spansOf(record: EpochRecord, originMs: number): TraceEvent[] {
-  const { epoch, timings, orderedAtMs, heldAtMs, capturedAtMs, ackedAtMs, pauseUs, busyShare } = record;
+  const { epoch, timings, orderedAtMs, heldAtMs, ackedAtMs, pauseUs, busyShare } = record;
   const { dirtyPages, bytes } = record;
   const toUs = (atMs: number): number => (atMs - originMs) * US_PER_MS;
   const span = (row: Row, what: string, ts: number, dur: number, more: TraceEvent['args'] = {}): TraceEvent => {
@@ -40,8 +40,6 @@ function spansOf(record: EpochRecord, originMs: number): TraceEvent[] {
   const stoppedUs = toldUs + timings.stopUs;
   const scannedUs = stoppedUs + timings.scanUs;
   const resumingUs = Math.max(scannedUs + timings.copyUs, stoppedUs + timings.serializeUs);
-  // The copy is on its way as soon as the state is whole, whatever JavaScript knows of it by then.
-  const sentUs = Math.min(resumingUs, toUs(capturedAtMs));
   return [
     ...(heldAtMs === undefined ? [] : [span('output', 'held', toUs(heldAtMs), toUs(ackedAtMs) - toUs(heldAtMs))]),
     // Where it is held its pause ends with the ack.
@@ -56,6 +54,18 @@ function spansOf(record: EpochRecord, originMs: number): TraceEvent[] {
     span('capture', 'copy', scannedUs, timings.copyUs, { bytes }),
     ...(timings.resumeUs > 0 ? [span('capture', 'resume', resumingUs, timings.resumeUs)] : []),
     span('device state', 'serialize', stoppedUs, timings.serializeUs),
-    span('link', 'encode, send, apply, ack', sentUs, toUs(ackedAtMs) - sentUs, { bytes }),
+    ...linkParts(record).map(([what, endUs, us]) => span('link', what, toUs(ackedAtMs) + endUs - us, us, { bytes })),
+  ];
+}
+
+/** What, when it ended before the release, and how long it took. None where the ack was of a later epoch. */
+function linkParts({ link }: EpochRecord): readonly (readonly [string, number, number])[] {
+  if (link === undefined) return [];
+  const { encodeUs, sendUs, ackUs, releaseUs } = link;
+  return [
+    ['encode', -(releaseUs + ackUs + sendUs), encodeUs],
+    ['send', -(releaseUs + ackUs), sendUs],
+    ['check, ack', -releaseUs, ackUs],
+    ['release', 0, releaseUs],
   ];
 }
