@@ -54,8 +54,8 @@ export function figuresBetween(
   };
 }
 
-/** Where the guest is held until the ack, its pause ends with that. */
-function pauseOf({ timings, pauseUs, orderedAtMs, ackedAtMs }: EpochRecord): number {
+/** In microseconds. Where the guest is held until the ack, its pause ends with that. */
+export function pauseOf({ timings, pauseUs, orderedAtMs, ackedAtMs }: EpochRecord): number {
   return timings.resumeUs > 0 ? pauseUs : (ackedAtMs - orderedAtMs) * US_PER_MS - timings.triggerUs;
 }
 

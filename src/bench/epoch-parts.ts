@@ -10,9 +10,9 @@ export const PART_LOOKS: Readonly<Record<EpochPart, { readonly title: string; re
   resume: { title: 'resume', colour: '#59a14f' },
   encode: { title: 'encode', colour: '#9ecae9' },
   send: { title: 'encrypt, send', colour: '#4e79a7' },
-  ack: { title: 'check, ack', colour: '#2b4c7e' },
+  ack: { title: 'receive, check, ack', colour: '#2b4c7e' },
   release: { title: 'release', colour: '#76b7b2' },
-  apply: { title: 'apply (standby, after its ack)', colour: '#d4a6c8' },
+  apply: { title: 'apply, after the ack', colour: '#d4a6c8' },
 };
 
 const LEGEND_COLUMNS = 4;

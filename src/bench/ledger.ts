@@ -1,5 +1,6 @@
 import { appendFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { KemariError } from '../base/errors.js';
+import type { AnatomyPoint } from './anatomy-points.js';
 import type { Cell } from './plan.js';
 
 /** What one measurement found. */
@@ -63,6 +64,23 @@ export interface FailoverSample {
   readonly failure?: string;
 }
 
+/** Epochs of one guest, taken apart. Times in microseconds; medians. */
+export interface AnatomySample extends AnatomyPoint {
+  readonly type: 'anatomy';
+  /** From 0. */
+  readonly repeat: number;
+  /** How many they were; absent, with all that follows, where there is nothing to say. */
+  readonly epochs?: number;
+  readonly dirtyPages?: number;
+  readonly pauseP50Us?: number;
+  readonly pauseP99Us?: number;
+  readonly parts?: EpochParts;
+  /** File of the epochs, one by one, beside the ledger. */
+  readonly trace?: string;
+  /** Why there is nothing to say. */
+  readonly failure?: string;
+}
+
 /** What must be the same for samples to belong together. */
 export type Settings = Readonly<Record<string, string | number>>;
 
@@ -80,6 +98,7 @@ export class Ledger {
   readonly #path: string;
   readonly #samples = new Map<string, Sample>();
   readonly #failovers = new Map<string, FailoverSample>();
+  readonly #anatomy = new Map<string, AnatomySample>();
 
   private constructor(path: string, settings: Settings) {
     this.#path = path;
@@ -140,7 +159,16 @@ export class Ledger {
     return this.#failovers.get(failoverKey({ way, repeat }))?.gapMs !== undefined;
   }
 
-  add(sample: Sample | FailoverSample): void {
+  get anatomy(): readonly AnatomySample[] {
+    return [...this.#anatomy.values()];
+  }
+
+  /** As `has`. */
+  hasAnatomy(point: AnatomyPoint, repeat: number): boolean {
+    return this.#anatomy.get(anatomyKey({ ...point, repeat }))?.epochs !== undefined;
+  }
+
+  add(sample: Sample | FailoverSample | AnatomySample): void {
     appendFileSync(this.#path, `${JSON.stringify(sample)}\n`);
     this.#keep(sample);
   }
@@ -148,10 +176,15 @@ export class Ledger {
   #keep(line: Line): void {
     if (line.type === 'sample') this.#samples.set(keyOf(line), line);
     if (line.type === 'failover') this.#failovers.set(failoverKey(line), line);
+    if (line.type === 'anatomy') this.#anatomy.set(anatomyKey(line), line);
   }
 }
 
-type Line = Head | Sample | FailoverSample;
+type Line = Head | Sample | FailoverSample | AnatomySample;
+
+function anatomyKey({ memoryMib, vcpus, pages, repeat }: AnatomyPoint & { readonly repeat: number }): string {
+  return [memoryMib, vcpus, pages, repeat].join('\n');
+}
 
 function failoverKey({ way, repeat }: Pick<FailoverSample, 'way' | 'repeat'>): string {
   return [way, repeat].join('\n');

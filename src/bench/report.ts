@@ -3,6 +3,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PROTECTIONS, UNPROTECTED, WORKLOADS } from './catalogue.js';
 import type { Chart } from './chart-parts.js';
+import { anatomyCharts } from './anatomy-charts.js';
+import { anatomyTables, summarizeAnatomy, type Anatomy } from './anatomy-figures.js';
 import { anatomyChart, normalizedChart, pauseChart } from './charts.js';
 import { drawPng, drawSvg } from './draw.js';
 import { failoverChart } from './failover-chart.js';
@@ -16,6 +18,7 @@ import { wireCharts } from './wire-charts.js';
 export interface BenchReport {
   readonly rows: readonly Row[];
   readonly failovers: readonly FailoverRow[];
+  readonly anatomy: Anatomy;
   readonly table: string;
   readonly files: readonly string[];
 }
@@ -30,7 +33,12 @@ export async function writeReport(ledger: Ledger, folder: string): Promise<Bench
   await mkdir(folder, { recursive: true });
   const rows = summarize(inCatalogueOrder(ledger), UNPROTECTED);
   const failovers = summarizeFailovers(ledger.failovers);
-  const tables = [...tablesOf(rows, TITLES), ...(failovers.length > 0 ? [failoverTable(failovers)] : [])];
+  const anatomy = summarizeAnatomy(ledger.anatomy);
+  const tables = [
+    ...tablesOf(rows, TITLES),
+    ...(failovers.length > 0 ? [failoverTable(failovers)] : []),
+    ...anatomyTables(anatomy),
+  ];
   const table = markdownTables(tables);
   const files: string[] = [];
   const write = async (name: string, content: string | Buffer): Promise<void> => {
@@ -38,17 +46,17 @@ export async function writeReport(ledger: Ledger, folder: string): Promise<Bench
     files.push(join(folder, name));
   };
   const pictures: string[] = [];
-  for (const chart of [...chartsOf(rows), failoverChart(ledger.failovers)]) {
+  for (const chart of [...chartsOf(rows), failoverChart(ledger.failovers), ...anatomyCharts(anatomy.rows)]) {
     if (chart === undefined) continue;
     const svg = await drawSvg(chart);
     pictures.push(svg);
     await write(`${chart.name}.svg`, svg);
     await write(`${chart.name}.png`, drawPng(svg));
   }
-  await write('results.json', `${JSON.stringify({ settings: ledger.settings, rows, failovers }, null, 2)}\n`);
+  await write('results.json', `${JSON.stringify({ settings: ledger.settings, rows, failovers, anatomy }, null, 2)}\n`);
   await write('results.md', `${settingsText(ledger)}\n\n${table}`);
   await write('report.html', page(ledger, rows, tables, pictures));
-  return { rows, failovers, table, files };
+  return { rows, failovers, anatomy, table, files };
 }
 
 function inCatalogueOrder(ledger: Ledger): Ledger['samples'] {

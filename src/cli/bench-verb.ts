@@ -27,6 +27,12 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
           describe: 'What a client sees of the deaths of 50 hosts, by way of taking over (--repeats: so many)',
           conflicts: ['quick', 'full', 'wire'],
         })
+        .option('anatomy', {
+          type: 'boolean',
+          describe:
+            'Where the time of an epoch goes, by guest size, vCPUs (--memory, --vcpus: at most) and dirty pages',
+          conflicts: ['quick', 'full', 'wire', 'failover'],
+        })
         .option('protections', { ...names, describe: 'Comma-separated; name* for all that begin so' })
         .option('workloads', { ...names, describe: 'The same' })
         .option('links', { ...names, describe: 'The same' })
@@ -34,9 +40,25 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
         .option('seconds', { ...number, describe: 'Of each measurement that runs for a time' })
         .option('memory', { ...number, describe: 'Of the guest, MiB (512)' })
         .option('vcpus', { ...number, describe: 'Of the guest (1)' })
+        .option('pages', { ...names, describe: 'Of --anatomy: dirty pages an epoch, comma-separated' })
         .option('out', { ...names, default: DEFAULT_FOLDER, describe: 'Folder of the results; goes on where one is' })
         .example('$0 bench --protections none,kemari --workloads "iozone*"', 'A subset, by name'),
-    async ({ json, full, wire, failover, protections, workloads, links, repeats, seconds, memory, vcpus, out }) => {
+    async ({
+      json,
+      full,
+      wire,
+      failover,
+      anatomy: apart,
+      protections,
+      workloads,
+      links,
+      repeats,
+      seconds,
+      memory,
+      vcpus,
+      pages,
+      out,
+    }) => {
       for (const [name, value] of Object.entries({ repeats, seconds, memory, vcpus })) {
         if (value !== undefined && !(Number.isInteger(value) && value > 0)) {
           throw usageError(`--${name} takes a whole number from 1`);
@@ -45,17 +67,31 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
       // Not before it is asked for: what draws the charts takes its time to load.
       const { bench } = await import('../commands/bench.js');
       const list = (text: string | undefined): string[] | undefined => text?.split(',').filter(Boolean);
-      const { rows, failovers, table, files } = await bench({
+      const { rows, failovers, anatomy, table, files } = await bench({
         ...{ protections: list(protections), workloads: list(workloads), links: list(links), repeats, seconds },
-        ...{ memoryMib: memory, vcpus },
-        ...{ extent: extentOf({ full, wire, failover }), folder: resolve(out), signal: interrupt.take() },
+        ...{ memoryMib: memory, vcpus, pages: list(pages)?.map(pageCount) },
+        ...{
+          extent: extentOf({ full, wire, failover, anatomy: apart }),
+          folder: resolve(out),
+          signal: interrupt.take(),
+        },
       });
-      printResult(json, { rows, failovers, files }, `${table}\n${files.join('\n')}\n`);
+      printResult(json, { rows, failovers, anatomy, files }, `${table}\n${files.join('\n')}\n`);
     },
   );
 }
 
-function extentOf(chosen: Readonly<Record<'full' | 'wire' | 'failover', boolean | undefined>>): BenchOptions['extent'] {
-  for (const extent of ['full', 'wire', 'failover'] as const) if (chosen[extent] === true) return extent;
-  return 'quick';
+const EXTENTS = ['full', 'wire', 'failover', 'anatomy'] as const;
+
+function extentOf(chosen: Readonly<Record<(typeof EXTENTS)[number], boolean | undefined>>): BenchOptions['extent'] {
+  return EXTENTS.find((extent) => chosen[extent] === true) ?? 'quick';
+}
+
+/** What a guest of the base size has room for. */
+const MOST_PAGES = 60_000;
+
+function pageCount(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 0 && count <= MOST_PAGES) return count;
+  throw usageError(`--pages takes whole numbers from 0 to ${MOST_PAGES}`);
 }

@@ -1,6 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KemariError } from '../base/errors.js';
+import { MOST_MEMORY_MIB, MOST_VCPUS } from '../bench/anatomy-points.js';
+import { runAnatomy } from '../bench/anatomy-run.js';
 import { choose, LINKS, PROTECTIONS, WIRE_PROTECTIONS, WORKLOADS } from '../bench/catalogue.js';
 import { Ledger } from '../bench/ledger.js';
 import { runFailovers } from '../bench/failovers.js';
@@ -16,9 +18,11 @@ export interface BenchOptions {
   readonly links: readonly string[] | undefined;
   readonly repeats: number | undefined;
   readonly seconds: number | undefined;
-  /** Of the guest: 512 and 1 when absent. */
+  /** Of the guest: 512 and 1 when absent. Of the largest that is taken apart: as far as that goes. */
   readonly memoryMib: number | undefined;
   readonly vcpus: number | undefined;
+  /** Written between two epochs that are taken apart; the sweep's own when absent. */
+  readonly pages: readonly number[] | undefined;
   readonly extent: keyof typeof EXTENTS;
   /** Folder of the results; a run that is there already goes on. */
   readonly folder: string;
@@ -42,6 +46,7 @@ const QUICK = {
   repeats: 3,
   seconds: 2,
   failovers: 0,
+  sweeps: 0,
 };
 const FULL = {
   protections: Object.keys(PROTECTIONS).filter((name) => !WIRE_PROTECTIONS.includes(name)),
@@ -50,6 +55,7 @@ const FULL = {
   repeats: 5,
   seconds: 5,
   failovers: 50,
+  sweeps: 2,
 };
 /** What pages and the processor cost on the link, by way of encoding, encrypted and not. */
 const WIRE = {
@@ -59,10 +65,14 @@ const WIRE = {
   repeats: 3,
   seconds: 3,
   failovers: 0,
+  sweeps: 0,
 };
+const NO_WORKLOADS = { protections: [], workloads: [], links: [], repeats: 0 };
 /** What a client sees of the death of a host, and nothing else. */
-const FAILOVER = { protections: [], workloads: [], links: [], repeats: 0, seconds: 0, failovers: 50 };
-const EXTENTS = { quick: QUICK, full: FULL, wire: WIRE, failover: FAILOVER };
+const FAILOVER = { ...NO_WORKLOADS, seconds: 0, failovers: 50, sweeps: 0 };
+/** Where the time of an epoch goes in guests of many sizes, and nothing else. */
+const ANATOMY = { ...NO_WORKLOADS, seconds: 8, failovers: 0, sweeps: 2 };
+const EXTENTS = { quick: QUICK, full: FULL, wire: WIRE, failover: FAILOVER, anatomy: ANATOMY };
 
 /**
  * Measures workloads under protections over links on two hosts of this machine, and writes the report.
@@ -76,13 +86,13 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     throw new KemariError('KEMARI_DRILL_IMAGE', `the guest is not built: ${missing} is missing; run hack/setup`);
   }
   const defaults = EXTENTS[options.extent];
-  const isFailover = options.extent === 'failover';
+  const hasWorkloads = defaults.repeats > 0;
   const workloads = WORKLOADS.map(({ name }) => name);
   const matrix = {
     protections: choose('protection', Object.keys(PROTECTIONS), options.protections ?? defaults.protections),
     workloads: choose('workload', workloads, options.workloads ?? defaults.workloads),
     links: choose('link', Object.keys(LINKS), options.links ?? defaults.links),
-    repeats: isFailover ? 0 : (options.repeats ?? defaults.repeats),
+    repeats: hasWorkloads ? (options.repeats ?? defaults.repeats) : 0,
   };
   const seconds = options.seconds ?? defaults.seconds;
   const { memoryMib = 512, vcpus = 1 } = options;
@@ -93,8 +103,15 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
   });
   const { signal } = options;
   await runBench(ledger, { matrix, seconds, memoryMib, vcpus, signal });
-  const failovers = isFailover ? (options.repeats ?? defaults.failovers) : defaults.failovers;
-  await runFailovers(ledger, { failovers, memoryMib, vcpus, signal });
+  /** Where nothing else is measured, what is told of repeats is told of these. */
+  const countOf = (count: number): number => (hasWorkloads || count === 0 ? count : (options.repeats ?? count));
+  await runFailovers(ledger, { failovers: countOf(defaults.failovers), memoryMib, vcpus, signal });
+  const most = {
+    memoryMib: options.memoryMib ?? MOST_MEMORY_MIB,
+    vcpus: options.vcpus ?? MOST_VCPUS,
+    pages: options.pages,
+  };
+  await runAnatomy(ledger, { sweeps: countOf(defaults.sweeps), seconds, most, folder: options.folder, signal });
   const report = await writeReport(ledger, options.folder);
   if (signal.aborted) {
     throw new KemariError('KEMARI_INTERRUPTED', `interrupted; the same command goes on from ${options.folder}`);

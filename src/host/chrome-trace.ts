@@ -65,7 +65,7 @@ function linkParts({ link }: EpochRecord): readonly (readonly [string, number, n
   return [
     ['encode', -(releaseUs + ackUs + sendUs), encodeUs],
     ['send', -(releaseUs + ackUs), sendUs],
-    ['check, ack', -releaseUs, ackUs],
+    ['receive, check, ack', -releaseUs, ackUs],
     ['release', 0, releaseUs],
   ];
 }

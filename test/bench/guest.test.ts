@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import type { Anatomy } from '../../src/bench/anatomy-figures.js';
 import { Ledger } from '../../src/bench/ledger.js';
 import { stageNames } from '../../src/stage/names.js';
 import { longGuestTest, missing } from '../fixtures/guest-test.js';
@@ -72,4 +73,42 @@ longGuestTest(`bench goes on where Ctrl-C ended it, and leaves nothing but its r
   const epochs = samples.filter(({ protection }) => protection === 'kemari').map((sample) => sample.epochs);
   t.true(epochs.every((figures) => figures !== undefined && figures.pauseP50Us > 0 && figures.perSecond > 0));
   t.true(readFileSync(join(out, 'report.html'), 'utf8').includes('<svg'));
+});
+
+longGuestTest(`an epoch is taken apart, guest by guest, and its trace is kept${missing}`, async (t) => {
+  t.timeout(300_000);
+  const out = mkdtempSync(join(tmpdir(), 'kemari-anatomy-'));
+  t.teardown(() => {
+    rmSync(out, { recursive: true, force: true });
+  });
+  const reach = ['--memory', '512', '--vcpus', '1', '--pages', '0,2500', '--seconds', '1', '--repeats', '1'];
+  const { stdout, stderr } = await execa(process.execPath, [
+    KEMARI,
+    'bench',
+    '--anatomy',
+    ...reach,
+    '--out',
+    out,
+    '--json',
+  ]);
+  const { anatomy } = JSON.parse(stdout) as { anatomy: Anatomy };
+  t.deepEqual(anatomy.gaps, [], stderr);
+  t.deepEqual(
+    anatomy.rows.map(({ pages }) => pages),
+    [0, 2500],
+  );
+  const [idle, busy] = anatomy.rows;
+  // On a busy machine it may not get to write all of them between two epochs.
+  t.true(busy!.dirtyPages > idle!.dirtyPages + 500, `${idle!.dirtyPages} ${busy!.dirtyPages}`);
+  for (const { parts, trace } of anatomy.rows) {
+    const measured = ['stop', 'scan', 'copy', 'encode', 'send', 'ack', 'release', 'apply'] as const;
+    t.true(
+      measured.every((part) => (parts[part] ?? -1) >= 0),
+      JSON.stringify(parts),
+    );
+    const { traceEvents } = JSON.parse(readFileSync(join(out, trace), 'utf8')) as { traceEvents: { name: string }[] };
+    t.true(['stands still', 'encode', 'release'].every((name) => traceEvents.some((event) => event.name === name)));
+  }
+  t.true(anatomy.growth.some(({ axis, parts }) => axis === 'pages' && parts.copy !== undefined));
+  t.true(readFileSync(join(out, 'report.html'), 'utf8').includes('Anatomy of an epoch'));
 });

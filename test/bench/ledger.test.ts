@@ -68,3 +68,16 @@ test('a file that is no ledger is refused and left alone', (t) => {
     t.is(readFileSync(path, 'utf8'), text);
   }
 });
+
+test('a guest that was taken apart is not again, one that did not fit is', (t) => {
+  const path = join(folder, 'anatomy');
+  const point = { memoryMib: 512, vcpus: 1, pages: 0 };
+  const first = Ledger.open(path, settings);
+  first.add({ type: 'anatomy', repeat: 0, ...point, epochs: 9 });
+  first.add({ type: 'anatomy', repeat: 0, ...point, memoryMib: 8192, failure: 'no room' });
+  const second = Ledger.open(path, settings);
+  t.true(second.hasAnatomy(point, 0));
+  t.false(second.hasAnatomy(point, 1));
+  t.false(second.hasAnatomy({ ...point, memoryMib: 8192 }, 0));
+  t.is(second.anatomy.length, 2);
+});

@@ -25,7 +25,7 @@ test('an epoch is spans that fit into each other', (t) => {
   t.deepEqual(of('resume')[0], { ts: 1520, end: 1670 });
   t.deepEqual(of('encode')[0], { ts: 1850, end: 1970 });
   t.deepEqual(of('send')[0], { ts: 1970, end: 2050 });
-  t.deepEqual(of('check, ack')[0], { ts: 2050, end: 2950 });
+  t.deepEqual(of('receive, check, ack')[0], { ts: 2050, end: 2950 });
   t.deepEqual(of('release')[0], { ts: 2950, end: 3000 });
 });
 
@@ -36,7 +36,7 @@ test('a guest that is held until the ack has no resume yet', (t) => {
 
 test('of an epoch that was acknowledged with a later one, its way over the link is not known', (t) => {
   const { traceEvents } = chromeTrace('web', [{ ...record, link: undefined }]);
-  t.false(traceEvents.some(({ name }) => ['encode', 'send', 'check, ack', 'release'].includes(name)));
+  t.false(traceEvents.some(({ name }) => ['encode', 'send', 'receive, check, ack', 'release'].includes(name)));
 });
 
 test('a trace of no epochs is one that a viewer opens', (t) => {
