@@ -89,19 +89,39 @@ CommonOptions common_options(Napi::Env env, const Napi::Object& options) {
   return common;
 }
 
-xen::RingPlace ring_place(const Napi::Object& options) {
-  const Napi::Value refs = options.Get("ringRefs");
-  if (!refs.IsArray() || refs.As<Napi::Array>().Length() == 0) {
-    fail("KEMARI_ARGUMENT", "ringRefs is no list of grant references");
-  }
+namespace {
+
+Napi::Array list_option(const Napi::Object& options, const char* key) {
+  const Napi::Value list = options.Get(key);
+  if (!list.IsArray() || list.As<Napi::Array>().Length() == 0)
+    fail("KEMARI_ARGUMENT", std::string(key) + " is no list");
+  return list.As<Napi::Array>();
+}
+
+xen::RingPlace ring_place(const Napi::Value& ring) {
+  if (!ring.IsObject()) fail("KEMARI_ARGUMENT", "a ring is no object");
+  const auto options = ring.As<Napi::Object>();
   xen::RingPlace place{{}, static_cast<uint32_t>(integer_option(options, "port", 1, UINT32_MAX))};
-  const auto list = refs.As<Napi::Array>();
-  for (uint32_t i = 0; i < list.Length(); i++) {
-    const Napi::Value ref = list.Get(i);
-    if (!ref.IsNumber()) fail("KEMARI_ARGUMENT", "ringRefs is no list of grant references");
+  const Napi::Array refs = list_option(options, "refs");
+  for (uint32_t i = 0; i < refs.Length(); i++) {
+    const Napi::Value ref = refs.Get(i);
+    if (!ref.IsNumber()) fail("KEMARI_ARGUMENT", "refs is no list of grant references");
     place.refs.push_back(ref.As<Napi::Number>().Uint32Value());
   }
   return place;
+}
+
+}  // namespace
+
+xen::RingPlaces ring_places(const Napi::Object& options) {
+  xen::RingPlaces places;
+  const Napi::Array rings = list_option(options, "rings");
+  for (uint32_t i = 0; i < rings.Length(); i++) places.rings.push_back(ring_place(rings.Get(i)));
+  if (options.Get("offloads").IsUndefined()) return places;
+  const Napi::Object offloads = object_option(options, "offloads");
+  places.offloads = {bool_option(offloads, "scatter"), bool_option(offloads, "checksum"), bool_option(offloads, "tcp4"),
+                     bool_option(offloads, "tcp6")};
+  return places;
 }
 
 }  // namespace kemari

@@ -46,8 +46,8 @@ struct CommonOptions {
 };
 CommonOptions common_options(Napi::Env env, const Napi::Object& options);
 
-// {ringRefs, port}. Throws KEMARI_ARGUMENT.
-xen::RingPlace ring_place(const Napi::Object& options);
+// {rings: [{refs, port}], offloads}. Throws KEMARI_ARGUMENT.
+xen::RingPlaces ring_places(const Napi::Object& options);
 
 // The bytes of a Buffer or Uint8Array argument, which stay JavaScript's. Throws KEMARI_ARGUMENT.
 std::span<const uint8_t> bytes_argument(const Napi::Value& value);
@@ -73,8 +73,9 @@ class RingDeviceObject : public Napi::ObjectWrap<Self> {
   using Wrap = Napi::ObjectWrap<Self>;
 
   // Starts the device. The object lives until close() even if JavaScript forgets it.
-  void adopt(std::shared_ptr<RingDevice> device, std::shared_ptr<EventChannel> events) {
-    handle_ = std::make_shared<DeviceHandle>(std::move(device), std::move(events));
+  void adopt(std::shared_ptr<RingDevice> device, CommonOptions& common) {
+    ring_offer_ = std::move(common.ring_offer);
+    handle_ = std::make_shared<DeviceHandle>(std::move(device), std::move(common.events));
     handle_->device().start();
     this->Ref();
   }
@@ -89,6 +90,7 @@ class RingDeviceObject : public Napi::ObjectWrap<Self> {
     own.push_back(Wrap::InstanceMethod("submitted", &Self::submitted));
     own.push_back(Wrap::InstanceMethod("cut", &Self::cut));
     own.push_back(Wrap::InstanceMethod("restore", &Self::restore));
+    own.push_back(Wrap::InstanceMethod("connectRings", &Self::connect_rings));
     own.push_back(Wrap::InstanceMethod("machineStopped", &Self::machine_stopped));
     own.push_back(Wrap::InstanceMethod("machineContinues", &Self::machine_continues));
     exports.Set(name, Wrap::DefineClass(env, name, own));
@@ -117,6 +119,13 @@ class RingDeviceObject : public Napi::ObjectWrap<Self> {
       return Napi::Buffer<uint8_t>::Copy(info.Env(), bytes.data(), bytes.size());
     });
   }
+  Napi::Value connect_rings(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] {
+      if (ring_offer_ == nullptr) fail("KEMARI_ARGUMENT", "the device is not for a guest of Xen's");
+      ring_offer_->tell(ring_places(first_argument(info)));
+      return info.Env().Undefined();
+    });
+  }
   Napi::Value machine_stopped(const Napi::CallbackInfo& info) {
     handle_->device().machine_stopped();
     return info.Env().Undefined();
@@ -134,6 +143,7 @@ class RingDeviceObject : public Napi::ObjectWrap<Self> {
 
  private:
   std::shared_ptr<DeviceHandle> handle_;
+  std::shared_ptr<xen::RingOffer> ring_offer_;  // for a guest of Xen's
   bool referenced_ = true;
 };
 

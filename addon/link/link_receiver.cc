@@ -62,6 +62,7 @@ void LinkReceiver::read_stream() {
   if (!stream_.secure(LinkClock::now() + options_.connections.connect_timeout)) return;
   start_posting();
   secured();
+  options_.ram->open();
   RecordReader reader(stream_, [this](const RecordHeader& header) { return staging_.payload_room(header); });
   while (const std::optional<Record> record = reader.next()) {
     received_bytes_ += kRecordHeaderBytes + record->payload.size();

@@ -10,11 +10,13 @@
 
 namespace kemari {
 
-// Used by one thread. Pages of copy() and zero() were checked by is_there() (asserted).
+// Used by one thread, after open(). Pages of copy() and zero() were checked by is_there() (asserted).
 class RamImage {
  public:
   virtual ~RamImage() = default;
 
+  // Before the first of the following, on the thread that uses it: what takes its time. What it throws ends the link.
+  virtual void open() {}
   // An epoch with this machine state is about to be applied: whatever decides where memory is is arranged. What it
   // throws refuses the epoch.
   virtual void prepare(std::span<const uint8_t>) {}

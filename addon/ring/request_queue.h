@@ -71,7 +71,8 @@ class RequestQueue {
   virtual void unpop(uint16_t count) noexcept = 0;
   // The device has written the first `touched` bytes of what it may write. The guest may see them from here on.
   virtual void landed(uint16_t head, std::span<const Segment> writable, uint64_t touched) noexcept = 0;
-  // The same of a request that the guest took back: its memory may be in use for something else.
+  // The same of a request that is not answered with it: the guest took it back, and its memory may be in use for
+  // something else, or it is put back.
   virtual void landed_in_vain(uint16_t head, std::span<const Segment> writable, uint64_t touched) noexcept = 0;
   // Answers a request that has landed; visible to the guest after publish(). `written` in bytes.
   virtual void push_used(uint16_t head, uint32_t written) noexcept = 0;

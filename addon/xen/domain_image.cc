@@ -10,7 +10,7 @@
 namespace kemari::xen {
 
 DomainImage::DomainImage(uint16_t domid, uint64_t frames)
-    : domain_(domid), pages_(domain_, frames, ForeignPages::Access::kWrite) {}
+    : domain_(domid), pages_(domid, frames, ForeignPages::Access::kWrite) {}
 
 uint64_t DomainImage::memory_bytes() {
   return domain_.info().max_pages * kPageBytes;

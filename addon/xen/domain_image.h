@@ -15,12 +15,14 @@ namespace kemari::xen {
 
 class DomainImage final : public RamImage {
  public:
-  // Frames [0, frames) may come. Throws as Domain and ForeignPages do.
+  // Frames [0, frames) may come; maps nothing yet. Throws as Domain and ForeignPages do.
   DomainImage(uint16_t domid, uint64_t frames);
 
   // What all the domain's memory may hold.
   uint64_t memory_bytes();
 
+  // Maps all the memory that the domain has.
+  void open() override { pages_.map_all(domain_); }
   // Has shared_info and the grant table where the guest has them: pages of an epoch may be theirs. Throws
   // KEMARI_XEN_CONTEXT too.
   void prepare(std::span<const uint8_t> machine_state) override;

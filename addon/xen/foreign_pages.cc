@@ -18,9 +18,8 @@ ForeignPages::ForeignPages(uint16_t domid, uint64_t frames, Access access)
   if (memory_ == nullptr) fail_errno("KEMARI_XEN_MISSING", "xenforeignmemory_open", "guests' memory cannot be reached");
 }
 
-ForeignPages::ForeignPages(Domain& domain, uint64_t frames, Access access)
-    : ForeignPages(domain.domid(), frames, access) {
-  const std::vector<uint64_t> there = domain.memory_frames(frames);
+void ForeignPages::map_all(Domain& domain) {
+  const std::vector<uint64_t> there = domain.memory_frames(frames());
   for (std::span<const uint64_t> rest = there; !rest.empty();) {
     const size_t count = std::min(rest.size(), kPagesAtOnce);
     map(rest.first(count));

@@ -17,12 +17,12 @@ class ForeignPages {
 
   // For frames [0, frames); maps nothing yet. Throws KEMARI_XEN_MISSING.
   ForeignPages(uint16_t domid, uint64_t frames, Access access);
-  // Maps all that is there of them. Throws as Domain does, too.
-  ForeignPages(Domain& domain, uint64_t frames, Access access);
   ~ForeignPages();
   ForeignPages(const ForeignPages&) = delete;
   ForeignPages& operator=(const ForeignPages&) = delete;
 
+  // Maps all that is there of them, ahead of at(). Throws as Domain does.
+  void map_all(Domain& domain);
   // Valid while this lives. nullptr where the domain has no memory: asked again the next time, since it may get some.
   const uint8_t* at(uint64_t frame);
   // The same, to be written (asserted).

@@ -54,7 +54,8 @@ void XenCapture::attach() {
   domain->start_log();
   domain_ = std::move(domain);
   try {
-    pages_ = std::make_unique<ForeignPages>(*domain_, frames_, ForeignPages::Access::kRead);
+    pages_ = std::make_unique<ForeignPages>(domain_->domid(), frames_, ForeignPages::Access::kRead);
+    pages_->map_all(*domain_);
     for (const auto& device : outputs().devices) device->set_suspend_on_stop(true);
   } catch (...) {
     detach();

@@ -65,6 +65,25 @@ export interface RingDevice {
    */
   machineStopped(): void;
   machineContinues(): void;
+  /**
+   * Where the driver of a guest of Xen's has put its rings (`xen`). They are mapped and served from here on; a device that
+   * was restored first answers what the checkpoint has, and sends what it holds. What is wrong with them comes as an event
+   * `protocol-error`: `KEMARI_XEN_GRANT`, `KEMARI_XEN_EVENT`, `KEMARI_XEN_RING`.
+   */
+  connectRings(rings: XenRings): void;
+}
+
+/** The rings of a driver of Xen's: a disk's one, or where a NIC receives and where it sends. */
+export interface XenRings {
+  /** The grants of a ring's pages in order, and the guest's event channel for it; several may have the same one. */
+  readonly rings: readonly { readonly refs: readonly number[]; readonly port: number }[];
+  /** Of a NIC, what the driver takes: frames in pieces, without a checksum, and TCP to be cut into segments. */
+  readonly offloads?: {
+    readonly scatter: boolean;
+    readonly checksum: boolean;
+    readonly tcp4: boolean;
+    readonly tcp6: boolean;
+  };
 }
 
 /** What a disk's storage is and can. Sizes in bytes. Known before the storage is opened where another host told it. */
@@ -84,7 +103,7 @@ export interface DiskOptions {
   readonly name: string;
   /** A connected vhost-user socket; undefined with `xen`. */
   readonly socketFd?: number | undefined;
-  /** The guest is this domain of Xen's: its driver's ring is named by `connectRing`. */
+  /** The guest is this domain of Xen's: its driver's rings are named by `connectRings`. */
   readonly xen?: { readonly domid: number } | undefined;
   readonly gate: OutputGate;
   readonly target: { readonly path: string } | { readonly nbdUri: string };
@@ -127,18 +146,15 @@ export interface Disk extends RingDevice {
    * `KEMARI_DISK_GEOMETRY` when the storage is not what the geometry says.
    */
   open(options: { readonly steal: boolean }): Promise<void>;
-  /**
-   * Where the block driver of a guest of Xen's has put its ring (`xen`): the grants of its pages in order, and its event
-   * channel's port. It is mapped and served from here on; a disk that was restored first answers what the checkpoint has.
-   * What is wrong with it comes as an event `protocol-error`: `KEMARI_XEN_GRANT`, `KEMARI_XEN_EVENT`, `KEMARI_XEN_RING`.
-   */
-  connectRing(place: { readonly ringRefs: readonly number[]; readonly port: number }): void;
   stats(): DiskStats;
 }
 
 export interface NicOptions {
   readonly name: string;
-  readonly socketFd: number;
+  /** A connected vhost-user socket; undefined with `xen`. */
+  readonly socketFd?: number | undefined;
+  /** As of a disk; `queues` is 1. */
+  readonly xen?: { readonly domid: number } | undefined;
   readonly gate: OutputGate;
   readonly mac: string;
   /** Tap to create; it goes with the device. */

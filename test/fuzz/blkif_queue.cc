@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "error.h"
+#include "grants.h"
 #include "input.h"
 
 namespace kemari::fuzz {
@@ -17,37 +18,8 @@ namespace {
 
 using namespace kemari::xen;
 
-constexpr uint32_t kGrants = 4;
 constexpr uint32_t kEntries = 32;
 constexpr size_t kHeadBytes = sizeof(SharedRingHead);
-
-// Grant n is page n; others are none.
-class Grants final : public GrantCopier {
- public:
-  bool copy_in(std::span<const GrantPiece> pieces, uint8_t* to) noexcept override {
-    for (const GrantPiece& piece : pieces) {
-      check(piece);
-      if (piece.ref >= kGrants) return false;
-      to = std::copy_n(pages[piece.ref].data() + piece.offset, piece.length, to);
-    }
-    return true;
-  }
-  bool copy_out(const uint8_t* from, std::span<const GrantPiece> pieces) noexcept override {
-    for (const GrantPiece& piece : pieces) {
-      check(piece);
-      if (piece.ref >= kGrants) return false;
-      std::copy_n(from, piece.length, pages[piece.ref].data() + piece.offset);
-      from += piece.length;
-    }
-    return true;
-  }
-  std::array<std::array<uint8_t, kPageBytes>, kGrants> pages{};
-
- private:
-  static void check(const GrantPiece& piece) {
-    KEMARI_ASSERT(piece.length != 0 && piece.offset + piece.length <= kPageBytes);
-  }
-};
 
 struct Pending {
   Chain chain;

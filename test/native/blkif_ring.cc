@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 
+#include "granted_pages.h"
 #include "napi_error.h"
 #include "napi_options.h"
 #include "ring/xen/blkif_queue.h"
@@ -22,42 +23,7 @@ using kemari::PopResult;
 using kemari::RequestKind;
 using kemari::Segment;
 using kemari::xen::BlkifQueue;
-using kemari::xen::GrantPiece;
 using kemari::xen::kPageBytes;
-
-// Grant n is page n of the guest's; others are not granted.
-class Pages final : public kemari::xen::GrantCopier {
- public:
-  explicit Pages(uint32_t count) : memory_(count * kPageBytes, "KEMARI_XEN_MEMORY", "granted pages") {}
-
-  bool copy_in(std::span<const GrantPiece> pieces, uint8_t* to) noexcept override {
-    for (const GrantPiece& piece : pieces) {
-      const uint8_t* from = at(piece);
-      if (from == nullptr) return false;
-      to = std::copy_n(from, piece.length, to);
-    }
-    return true;
-  }
-  bool copy_out(const uint8_t* from, std::span<const GrantPiece> pieces) noexcept override {
-    for (const GrantPiece& piece : pieces) {
-      uint8_t* to = at(piece);
-      if (to == nullptr) return false;
-      std::copy_n(from, piece.length, to);
-      from += piece.length;
-    }
-    return true;
-  }
-  kemari::UniqueMapping& memory() noexcept { return memory_; }
-
- private:
-  uint8_t* at(const GrantPiece& piece) const noexcept {
-    KEMARI_ASSERT(piece.length != 0 && piece.offset + piece.length <= kPageBytes);
-    if (uint64_t{piece.ref} * kPageBytes >= memory_.size_bytes()) return nullptr;
-    return memory_.data() + uint64_t{piece.ref} * kPageBytes + piece.offset;
-  }
-
-  kemari::UniqueMapping memory_;
-};
 
 class BlkifRing : public Napi::ObjectWrap<BlkifRing> {
  public:
@@ -212,7 +178,7 @@ class BlkifRing : public Napi::ObjectWrap<BlkifRing> {
     return result;
   }
 
-  Pages pages_;
+  GrantedPages pages_;
   kemari::UniqueMapping ring_;
   BlkifQueue queue_;
   std::map<uint16_t, Chain> chains_;

@@ -156,8 +156,9 @@ class CheckpointImage : public Napi::ObjectWrap<CheckpointImage> {
       const auto domid = static_cast<uint16_t>(info[0].As<Napi::Number>().Uint32Value());
       if (!xen_memory_) {
         kemari::xen::Domain domain(domid);
-        xen_memory_ = std::make_unique<kemari::xen::ForeignPages>(domain, std::min(frames, domain.max_frame() + 1),
+        xen_memory_ = std::make_unique<kemari::xen::ForeignPages>(domid, std::min(frames, domain.max_frame() + 1),
                                                                   kemari::xen::ForeignPages::Access::kRead);
+        xen_memory_->map_all(domain);
       }
       const uint32_t most = info[1].As<Napi::Number>().Uint32Value();
       const std::lock_guard lock(sink_->mutex());

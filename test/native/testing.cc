@@ -20,6 +20,7 @@
 #include "blkif_ring.h"
 #include "checkpoint_image.h"
 #include "checkpoints.h"
+#include "netif_rings.h"
 #include "tls_pump.h"
 
 namespace {
@@ -197,6 +198,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define_checkpoints(env, exports);
   define_tls_pump(env, exports);
   define_blkif_ring(env, exports);
+  define_netif_rings(env, exports);
   define_checkpoint_image(env, exports);
   return exports;
 }

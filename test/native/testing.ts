@@ -20,6 +20,8 @@ export interface Testing {
   /** Gives this thread and what it starts from now on an empty network of its own, gone when they are. */
   unshareNetwork(): void;
   BlkifRing: new (pages: number) => BlkifRing;
+  /** `segments`: the driver takes frames with a blank checksum, and segments. */
+  NetifRing: new (options: { pages: number; receives: boolean; segments: boolean }) => NetifRing;
   CheckpointImage: new (sizeBytes: number) => CheckpointImage;
   /** Plays a capture (test/native/checkpoints.cc). */
   submitCheckpoint(options: { readonly link: LinkSender }, checkpoint: TestCheckpoint): void;
@@ -70,6 +72,23 @@ export interface BlkifRing {
   arm(): boolean;
   describe(head: number): BlkifPending;
   describeKept(head: number): BlkifKept;
+}
+
+/** The back-end's side of a network ring of Xen's (addon/ring/xen/netif_*_queue.h), whose guest is the test. */
+export interface NetifRing {
+  /** As of a BlkifRing. */
+  readonly ring: Buffer;
+  readonly pages: Buffer;
+  start(base?: number): void;
+  stop(): number;
+  /** `empty`, or what the guest did wrong; else a frame behind its virtio header, or a receive buffer. */
+  pop(): { readonly head: number; readonly readable: Buffer; readonly writableBytes: number } | string;
+  unpop(count: number): void;
+  /** The buffer begins with these bytes, the first of a frame with its virtio header; it is answered. */
+  land(head: number, bytes: Buffer): void;
+  answer(head: number): void;
+  publish(): boolean;
+  arm(): boolean;
 }
 
 /** What a capture hands to a link. */

@@ -222,7 +222,6 @@ class DiskObject final : public RingDeviceObject<DiskObject> {
     RingDeviceObject::define(
         env, exports, "Disk",
         {InstanceMethod("stats", &DiskObject::stats), InstanceMethod("open", &DiskObject::open_deferred),
-         InstanceMethod("connectRing", &DiskObject::connect_ring),
          InstanceAccessor("geometry", &DiskObject::geometry, nullptr)});
   }
 
@@ -237,15 +236,6 @@ class DiskObject final : public RingDeviceObject<DiskObject> {
       const Napi::Promise promise = opener->promise();
       opener->Queue();
       return promise;
-    });
-  }
-
-  // connectRing({ringRefs, port}): of a disk for a guest of Xen's.
-  Napi::Value connect_ring(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(), [&] {
-      if (ring_offer_ == nullptr) fail("KEMARI_ARGUMENT", "the disk is not for a guest of Xen's");
-      ring_offer_->tell(ring_place(first_argument(info)));
-      return info.Env().Undefined();
     });
   }
 
@@ -294,13 +284,11 @@ class DiskObject final : public RingDeviceObject<DiskObject> {
       common.events->close();  // an open channel would keep the process alive
       throw;
     }
-    ring_offer_ = std::move(common.ring_offer);
-    adopt(disk_, std::move(common.events));
+    adopt(disk_, common);
   }
 
   std::shared_ptr<DiskDevice> disk_;
   std::shared_ptr<const Storage> deferred_;  // until it is told to open
-  std::shared_ptr<xen::RingOffer> ring_offer_;
 };
 
 }  // namespace

@@ -18,12 +18,15 @@ class NicObject : public RingDeviceObject<NicObject> {
       const Napi::Object options = first_argument(info);
       CommonOptions common = common_options(env, options);
       try {
+        if (common.ring_offer != nullptr && options.Get("queues").ToNumber().Int64Value() != 1) {
+          fail("KEMARI_ARGUMENT", "a NIC of a guest of Xen's has one pair of queues");
+        }
         nic_ = std::make_shared<Nic>(std::move(common.device), tap_options(options));
       } catch (...) {
         common.events->close();
         throw;
       }
-      adopt(nic_, common.events);
+      adopt(nic_, common);
     });
   }
 

@@ -252,8 +252,8 @@ void ReceiveQueue::copy_out(uint8_t* to, size_t length) const {
 
 void ReceiveQueue::mark_scribbled() const {
   for (size_t position = 0; position < gathered_.count(); position++) {
-    for (const Segment& segment : gathered_.at(position).writable)
-      nic_.memory().mark_dirty(segment.hva, segment.length);
+    const Chain& chain = gathered_.at(position);
+    nic_.queue(index_).landed_in_vain(chain.head, chain.writable, UINT64_MAX);
   }
 }
 

@@ -46,7 +46,9 @@ class AttachedQueue : public RequestQueue {
   explicit AttachedQueue(size_t entry_bytes) : ring_(entry_bytes) {}
 
   SharedRing& ring() noexcept { return ring_; }
+  const SharedRing& ring() const noexcept { return ring_; }
   bool is_started() const noexcept { return started_; }
+  bool are_kicks_wanted() const noexcept { return kicks_wanted_; }
   // kChain: `to` has the next request.
   PopResult pop_entry(void* to);
 

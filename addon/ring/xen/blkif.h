@@ -1,23 +1,14 @@
-// The ring between a guest's block driver and its back-end, as it lies in a shared page (xen/include/public/io/ring.h
-// and blkif.h). These are the layouts of 64-bit x86; a 32-bit driver packs differently and says so ("protocol").
+// The ring between a guest's block driver and its back-end, as it lies in a shared page
+// (xen/include/public/io/blkif.h). These are the layouts of 64-bit x86; a 32-bit driver packs differently and says so
+// ("protocol").
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "ring/xen/ring_layout.h"
+
 namespace kemari::xen {
-
-inline constexpr uint32_t kPageBytes = 4096;  // what a grant covers
-
-// The head of every ring. Indexes only grow and wrap; an entry is at index & (entries - 1).
-struct SharedRingHead {
-  uint32_t req_prod;   // the driver's: requests
-  uint32_t req_event;  // the back-end's: tell me when req_prod reaches this
-  uint32_t rsp_prod;   // the back-end's: answers
-  uint32_t rsp_event;  // the driver's: tell me when rsp_prod reaches this
-  uint8_t reserved[48];
-};
-static_assert(sizeof(SharedRingHead) == 64);
 
 inline constexpr uint8_t BLKIF_OP_READ = 0;
 inline constexpr uint8_t BLKIF_OP_WRITE = 1;

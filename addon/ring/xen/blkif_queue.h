@@ -14,6 +14,7 @@
 #include "ring/disk/disk_request.h"
 #include "ring/disk/virtio_blk.h"
 #include "ring/xen/attached_queue.h"
+#include "ring/xen/blkif.h"
 #include "ring/xen/grant_copier.h"
 #include "ring/xen/shared_ring.h"
 

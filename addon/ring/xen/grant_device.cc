@@ -8,7 +8,7 @@
 #include <string>
 
 #include "error.h"
-#include "ring/xen/blkif.h"
+#include "ring/xen/ring_layout.h"
 
 namespace kemari::xen {
 
@@ -109,37 +109,25 @@ std::unique_ptr<GrantMapping> GrantDevice::map(std::span<const uint32_t> refs) {
   return std::make_unique<GrantMapping>(device_.get(), domid_, refs);
 }
 
-bool GrantDevice::copy_in(std::span<const GrantPiece> pieces, uint8_t* to) noexcept {
-  return copy(pieces, to, false);
-}
-
-bool GrantDevice::copy_out(const uint8_t* from, std::span<const GrantPiece> pieces) noexcept {
-  // SAFETY: only read from; the ioctl has no const form.
-  return copy(pieces, const_cast<uint8_t*>(from), true);
-}
-
-bool GrantDevice::copy(std::span<const GrantPiece> pieces, uint8_t* ours, bool outwards) noexcept {
-  if (pieces.empty()) return true;
-  segments_.assign(pieces.size() * sizeof(CopySegment), 0);
+void GrantDevice::copy(std::span<GrantCopy> copies, Direction direction) noexcept {
+  if (copies.empty()) return;
+  segments_.assign(copies.size() * sizeof(CopySegment), 0);
   // SAFETY: operator new aligns for it; as many as there are pieces.
   auto* segments = reinterpret_cast<CopySegment*>(segments_.data());
-  for (size_t i = 0; i < pieces.size(); i++) {
-    const GrantPiece& piece = pieces[i];
+  const bool outwards = direction == Direction::kOut;
+  for (size_t i = 0; i < copies.size(); i++) {
+    const GrantPiece& piece = copies[i].piece;
     CopySegment& segment = segments[i];
     (outwards ? segment.target : segment.source).grant = {piece.ref, piece.offset, domid_};
-    (outwards ? segment.source : segment.target).ours = ours;
+    (outwards ? segment.source : segment.target).ours = copies[i].ours;
     segment.length = piece.length;
     segment.flags = outwards ? kCopyTargetIsGrant : kCopySourceIsGrant;
-    ours += piece.length;
   }
   CopyRequest request{};
-  request.count = static_cast<uint32_t>(pieces.size());
+  request.count = static_cast<uint32_t>(copies.size());
   request.segments = segments;
-  if (ioctl(device_.get(), kGrantCopy, &request) != 0) return false;
-  for (size_t i = 0; i < pieces.size(); i++) {
-    if (segments[i].status != 0) return false;
-  }
-  return true;
+  const bool is_carried_out = ioctl(device_.get(), kGrantCopy, &request) == 0;
+  for (size_t i = 0; i < copies.size(); i++) copies[i].is_done = is_carried_out && segments[i].status == 0;
 }
 
 }  // namespace kemari::xen

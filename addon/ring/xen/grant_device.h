@@ -46,12 +46,9 @@ class GrantDevice final : public GrantCopier {
   // Nothing is copied any more. What is mapped has gone before.
   void close() noexcept { device_.reset(); }
 
-  bool copy_in(std::span<const GrantPiece> pieces, uint8_t* to) noexcept override;
-  bool copy_out(const uint8_t* from, std::span<const GrantPiece> pieces) noexcept override;
+  void copy(std::span<GrantCopy> copies, Direction direction) noexcept override;
 
  private:
-  bool copy(std::span<const GrantPiece> pieces, uint8_t* ours, bool outwards) noexcept;
-
   const uint16_t domid_;
   UniqueFd device_;
   std::vector<uint8_t> segments_;  // of one call

@@ -13,10 +13,10 @@ RingOffer::RingOffer() : event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!event_.valid()) fail_errno("KEMARI_EVENT_LOOP", "eventfd", "cannot make the waker of a ring of Xen's");
 }
 
-void RingOffer::tell(RingPlace place) {
+void RingOffer::tell(RingPlaces places) {
   {
     const std::lock_guard lock(mutex_);
-    place_ = std::move(place);
+    places_ = std::move(places);
   }
   wake();
 }
@@ -26,11 +26,11 @@ void RingOffer::wake() noexcept {
   if (write(event_.get(), &one, sizeof one) < 0) return;  // full: it will be read
 }
 
-std::optional<RingPlace> RingOffer::take() {
+std::optional<RingPlaces> RingOffer::take() {
   uint64_t count;
   if (read(event_.get(), &count, sizeof count) < 0) return std::nullopt;
   const std::lock_guard lock(mutex_);
-  return std::exchange(place_, std::nullopt);
+  return std::exchange(places_, std::nullopt);
 }
 
 }  // namespace kemari::xen

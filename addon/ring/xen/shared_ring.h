@@ -7,7 +7,7 @@
 #include <span>
 
 #include "ring/request_queue.h"
-#include "ring/xen/blkif.h"
+#include "ring/xen/ring_layout.h"
 
 namespace kemari::xen {
 
@@ -34,7 +34,9 @@ class SharedRing {
   void push(const void* answer, size_t bytes) noexcept;
   // True when the driver wants to be called.
   bool publish() noexcept;
-  bool has_requests() const noexcept { return load(&SharedRingHead::req_prod) != req_cons_; }
+  bool has_requests() const noexcept { return available() != 0; }
+  // Requests that the guest claims to have put there; more than the ring has entries where it lies.
+  uint32_t available() const noexcept { return load(&SharedRingHead::req_prod) - req_cons_; }
   // Asks for an event with the next request; true when one is there already.
   bool arm() noexcept;
 

@@ -1,10 +1,11 @@
-// The back-end's half of a split driver of Xen's, as a device's front-end: maps the ring that the guest's driver has
-// granted, binds its event channel, and starts and stops the queue with the machine.
+// The back-end's half of a split driver of Xen's, as a device's front-end: maps the rings that the guest's driver has
+// granted, binds its event channels, and starts and stops the queues with the machine. What the entries of a ring mean
+// is for the queues to know, by the kind of the device.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <vector>
 
 #include "ring/front_end.h"
 #include "ring/xen/event_channel.h"
@@ -37,17 +38,33 @@ class SplitDriver final : public FrontEnd {
   void machine_continues() override;
 
  private:
+  struct Channel {
+    Channel(uint16_t domid, uint32_t remote_port) : port(remote_port), events(domid, remote_port) {}
+    const uint32_t port;  // the guest's
+    EventChannel events;
+  };
+  struct Ring {
+    AttachedQueue* queue;  // the device's
+    size_t entry_bytes;
+    std::unique_ptr<GrantMapping> mapping;  // this and what follows: while connected
+    Channel* channel;
+  };
+
+  std::unique_ptr<AttachedQueue> make_ring(uint32_t index, size_t& entry_bytes);
+  bool is_connected() const noexcept { return !channels_.empty(); }
   void told();
-  void connect(const RingPlace& place);
-  DeviceQueue& queue() noexcept;
+  void connect(const RingPlaces& places);
+  void connect(uint32_t index, const RingPlace& place);
+  Channel& channel(uint32_t port);
+  void kick(const Channel& channel);
 
   RingDevice& device_;
   const uint16_t domid_;
   const std::shared_ptr<RingOffer> offer_;
   GrantDevice grants_;
-  AttachedQueue* ring_ = nullptr;          // the device's queue
-  std::unique_ptr<GrantMapping> mapping_;  // this and what follows: while connected
-  std::optional<EventChannel> channel_;
+  NetifOffloads offloads_;
+  std::vector<Ring> rings_;  // by queue
+  std::vector<std::unique_ptr<Channel>> channels_;
   bool is_open_ = false;
   bool is_stopped_ = false;  // with the machine
 };
