@@ -1,17 +1,18 @@
+import type { Spec } from 'vega';
 import type { TopLevelSpec } from 'vega-lite';
 import { PROTECTIONS } from './catalogue.js';
 import type { Titles } from './markdown.js';
 import type { Entry, Row } from './summary.js';
 
-/** A picture of the report: a Vega-Lite specification with its data. */
+/** A picture of the report: a specification of Vega-Lite's, or of Vega's own, with its data. */
 export interface Chart {
   /** Of its files. */
   readonly name: string;
   readonly title: string;
-  readonly spec: TopLevelSpec;
+  readonly spec: TopLevelSpec | { readonly vega: Spec };
 }
 
-const FONT = 'DejaVu Sans';
+export const FONT = 'DejaVu Sans';
 const BAR_STEP = 14;
 export const WIDTH = 560;
 /** Of the protections, in the catalogue's order: the same in every picture. */

@@ -10,7 +10,8 @@ const FONT_FILES = ['DejaVuSans.ttf', 'DejaVuSans-Bold.ttf'].map((file) => `/usr
 const PNG_ZOOM = 2;
 
 export async function drawSvg(chart: Chart): Promise<string> {
-  const view = new View(parse(compile(chart.spec).spec), { renderer: 'none' });
+  const spec = 'vega' in chart.spec ? chart.spec.vega : compile(chart.spec).spec;
+  const view = new View(parse(spec), { renderer: 'none' });
   try {
     return await view.toSVG();
   } finally {

@@ -8,6 +8,7 @@ import { KEMARI_PROTECTIONS } from './catalogue.js';
 import { countOf, figuresBetween, type EpochCount } from './epoch-figures.js';
 import { freeze, thaw } from './freeze.js';
 import type { EpochFigures } from './ledger.js';
+import type { Profiled } from './profiler.js';
 import type { Subject } from './subject.js';
 
 /** After protection began its first epochs are over: they carry what the copy left. */
@@ -76,6 +77,12 @@ export class KemariGuest implements Subject {
     const before = this.#counted;
     this.#counted = countOf(protection, atMs);
     return before && figuresBetween(before, this.#counted, await this.#guest.trace('A'));
+  }
+
+  async profiled(): Promise<Profiled> {
+    const { qemuPid = 0, dmPid } = await this.#guest.info('A');
+    const here = { QEMU: qemuPid, 'kemari-dm': dmPid };
+    return this.#protected ? { ...here, xc_kemari_restore: (await this.#guest.info('B')).dmPid } : here;
   }
 
   async leave(): Promise<void> {

@@ -12,8 +12,16 @@ export interface Sample extends Cell {
   readonly seconds: number;
   /** Why there is no value. */
   readonly failure?: string;
+  readonly profiles?: readonly Profile[];
   /** What the protection says of its epochs meanwhile. */
   readonly epochs?: EpochFigures;
+}
+
+/** Where the processor was in one process meanwhile. */
+export interface Profile {
+  readonly process: string;
+  /** Folded stacks, beside the ledger. */
+  readonly file: string;
 }
 
 /** Of the epochs of one measurement, where the protection counts them. Times in microseconds. */

@@ -1,5 +1,5 @@
 import { groupBy } from './group.js';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PROTECTIONS, UNPROTECTED, WORKLOADS } from './catalogue.js';
 import type { Chart } from './chart-parts.js';
@@ -9,6 +9,8 @@ import { anatomyChart, normalizedChart, pauseChart } from './charts.js';
 import { drawPng, drawSvg } from './draw.js';
 import { failoverChart } from './failover-chart.js';
 import { failoverTable, summarizeFailovers, type FailoverRow } from './failover-figures.js';
+import { flameChart } from './flame-chart.js';
+import { parseFolded } from './folded-stacks.js';
 import type { Ledger } from './ledger.js';
 import { markdownTables, protectionsOf, tablesOf, type Table, type Titles } from './markdown.js';
 import { summarize, type Row } from './summary.js';
@@ -46,7 +48,8 @@ export async function writeReport(ledger: Ledger, folder: string): Promise<Bench
     files.push(join(folder, name));
   };
   const pictures: string[] = [];
-  for (const chart of [...chartsOf(rows), failoverChart(ledger.failovers), ...anatomyCharts(anatomy.rows)]) {
+  const charts = [...chartsOf(rows), failoverChart(ledger.failovers), ...anatomyCharts(anatomy.rows)];
+  for (const chart of [...charts, ...(await flameCharts(ledger, folder))]) {
     if (chart === undefined) continue;
     const svg = await drawSvg(chart);
     pictures.push(svg);
@@ -66,6 +69,20 @@ function inCatalogueOrder(ledger: Ledger): Ledger['samples'] {
     (a, b) =>
       workloads.indexOf(a.workload) - workloads.indexOf(b.workload) ||
       protections.indexOf(a.protection) - protections.indexOf(b.protection),
+  );
+}
+
+/** Of every measurement at which somebody looked where the processor was. */
+async function flameCharts(ledger: Ledger, folder: string): Promise<(Chart | undefined)[]> {
+  const looks = ledger.samples.flatMap(({ profiles = [], ...sample }) =>
+    profiles.map((one) => ({ ...sample, ...one })),
+  );
+  return Promise.all(
+    looks.map(async ({ file, process, protection, workload, link }) => {
+      const what = `${process}: ${TITLES.workload(workload).title}, ${TITLES.protection(protection)}, link ${link}`;
+      const stacks = parseFolded(await readFile(join(folder, file), 'utf8'));
+      return flameChart(file.replace(/\.folded$/, ''), `Where the processor is in ${what}`, stacks);
+    }),
   );
 }
 

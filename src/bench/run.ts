@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { messageOf } from '../base/errors.js';
 import { findQemu } from '../hypervisor/qemu/binary.js';
 import { DEMO_IMAGE } from '../stage/demo-image.js';
@@ -7,11 +9,13 @@ import { KEMARI_PROTECTIONS, LINKS, WORKLOADS, type LinkShape } from './catalogu
 import { ClientRoot } from './client-root.js';
 import { KemariGuest } from './kemari-guest.js';
 import { COLO_DISKS, ColoGuest } from './colo-guest.js';
-import type { Ledger } from './ledger.js';
+import { formatFolded } from './folded-stacks.js';
+import type { Ledger, Profile } from './ledger.js';
 import { onStage } from './on-stage.js';
 import { PLAIN_DISK, PlainGuest } from './plain-guest.js';
 import { CountedEpochs } from './counted-epochs.js';
 import { countCells, planTurns, type Cell, type Matrix, type Turn } from './plan.js';
+import { Profiler } from './profiler.js';
 import { Progress } from './progress.js';
 import type { Subject } from './subject.js';
 import type { Undo } from './undo.js';
@@ -29,6 +33,8 @@ export interface RunOptions {
   /** Of the guest. */
   readonly memoryMib: number;
   readonly vcpus: number;
+  /** Folder for where the processor's time went; undefined: nobody looks, which costs nothing. */
+  readonly profileFolder: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -140,17 +146,47 @@ class BenchRun {
     const beganAtMs = performance.now();
     const tookS = (): number => (performance.now() - beganAtMs) / 1000;
     try {
-      const value = await workload.run({
-        shell: subject.shell,
-        seconds: this.#options.seconds,
-        client: (command, timeoutMs) => client.run(command, timeoutMs),
-        counted: (work) => epochs.only(work),
-      });
+      const { result: value, profiles } = await this.#profiled(
+        subject,
+        [link, protection, name, repeat].join('-'),
+        () =>
+          workload.run({
+            shell: subject.shell,
+            seconds: this.#options.seconds,
+            client: (command, timeoutMs) => client.run(command, timeoutMs),
+            counted: (work) => epochs.only(work),
+          }),
+      );
       const seconds = tookS();
       const figures = await epochs.end();
-      this.#ledger.add({ ...cell, value, seconds, ...(figures === undefined ? {} : { epochs: figures }) });
+      const told = {
+        ...(figures === undefined ? {} : { epochs: figures }),
+        ...(profiles === undefined ? {} : { profiles }),
+      };
+      this.#ledger.add({ ...cell, value, seconds, ...told });
     } catch (error) {
       this.#fail(cell, tookS(), error);
     }
+  }
+
+  /** Looks where the processor is meanwhile, where that is asked for and the subject can be looked at. */
+  async #profiled<T>(
+    subject: Subject,
+    name: string,
+    work: () => Promise<T>,
+  ): Promise<{ readonly result: T; readonly profiles: Profile[] | undefined }> {
+    const folder = this.#options.profileFolder;
+    const processes = folder === undefined ? undefined : await subject.profiled?.();
+    if (folder === undefined || processes === undefined) return { result: await work(), profiles: undefined };
+    const profiler = await Profiler.start(join(folder, `${name}.perf`), processes);
+    this.#undo.defer('perf', () => profiler.abandon());
+    const result = await work();
+    const profiles: Profile[] = [];
+    for (const [process, stacks] of await profiler.finish()) {
+      const file = `flame-${name}-${process}.folded`;
+      await writeFile(join(folder, file), formatFolded(stacks));
+      profiles.push({ process, file });
+    }
+    return { result, profiles };
   }
 }

@@ -33,6 +33,11 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
             'Where the time of an epoch goes, by guest size, vCPUs (--memory, --vcpus: at most) and dirty pages',
           conflicts: ['quick', 'full', 'wire', 'failover'],
         })
+        .option('profile', {
+          type: 'boolean',
+          describe: 'Where the processor is, as flame graphs (needs perf, which Debian has in linux-perf)',
+          conflicts: ['quick', 'full', 'wire', 'failover', 'anatomy'],
+        })
         .option('protections', { ...names, describe: 'Comma-separated; name* for all that begin so' })
         .option('workloads', { ...names, describe: 'The same' })
         .option('links', { ...names, describe: 'The same' })
@@ -49,6 +54,7 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
       wire,
       failover,
       anatomy: apart,
+      profile,
       protections,
       workloads,
       links,
@@ -71,7 +77,7 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
         ...{ protections: list(protections), workloads: list(workloads), links: list(links), repeats, seconds },
         ...{ memoryMib: memory, vcpus, pages: list(pages)?.map(pageCount) },
         ...{
-          extent: extentOf({ full, wire, failover, anatomy: apart }),
+          extent: extentOf({ full, wire, failover, anatomy: apart, profile }),
           folder: resolve(out),
           signal: interrupt.take(),
         },
@@ -81,7 +87,7 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
   );
 }
 
-const EXTENTS = ['full', 'wire', 'failover', 'anatomy'] as const;
+const EXTENTS = ['full', 'wire', 'failover', 'anatomy', 'profile'] as const;
 
 function extentOf(chosen: Readonly<Record<(typeof EXTENTS)[number], boolean | undefined>>): BenchOptions['extent'] {
   return EXTENTS.find((extent) => chosen[extent] === true) ?? 'quick';

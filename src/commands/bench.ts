@@ -67,12 +67,22 @@ const WIRE = {
   failovers: 0,
   sweeps: 0,
 };
+/** Where the processor's time goes, and nothing else: who is looked at is slower. */
+const PROFILE = {
+  protections: ['kemari'],
+  workloads: ['idle', 'tcp-out', 'redis-set-p16'],
+  links: ['free'],
+  repeats: 1,
+  seconds: 5,
+  failovers: 0,
+  sweeps: 0,
+};
 const NO_WORKLOADS = { protections: [], workloads: [], links: [], repeats: 0 };
 /** What a client sees of the death of a host, and nothing else. */
 const FAILOVER = { ...NO_WORKLOADS, seconds: 0, failovers: 50, sweeps: 0 };
 /** Where the time of an epoch goes in guests of many sizes, and nothing else. */
 const ANATOMY = { ...NO_WORKLOADS, seconds: 8, failovers: 0, sweeps: 2 };
-const EXTENTS = { quick: QUICK, full: FULL, wire: WIRE, failover: FAILOVER, anatomy: ANATOMY };
+const EXTENTS = { quick: QUICK, full: FULL, wire: WIRE, failover: FAILOVER, anatomy: ANATOMY, profile: PROFILE };
 
 /**
  * Measures workloads under protections over links on two hosts of this machine, and writes the report.
@@ -96,13 +106,15 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
   };
   const seconds = options.seconds ?? defaults.seconds;
   const { memoryMib = 512, vcpus = 1 } = options;
+  const profileFolder = options.extent === 'profile' ? options.folder : undefined;
   await mkdir(options.folder, { recursive: true });
   const ledger = Ledger.open(join(options.folder, 'samples.jsonl'), {
     ...describeMachine(),
     ...{ seconds, memoryMib, vcpus },
+    ...(profileFolder === undefined ? {} : { profiled: 'yes, and slower for it' }),
   });
   const { signal } = options;
-  await runBench(ledger, { matrix, seconds, memoryMib, vcpus, signal });
+  await runBench(ledger, { matrix, seconds, memoryMib, vcpus, profileFolder, signal });
   /** Where nothing else is measured, what is told of repeats is told of these. */
   const countOf = (count: number): number => (hasWorkloads || count === 0 ? count : (options.repeats ?? count));
   await runFailovers(ledger, { failovers: countOf(defaults.failovers), memoryMib, vcpus, signal });
