@@ -80,6 +80,33 @@ function dirtier(mibPerSecond: number): Workload {
   };
 }
 
+const POSTGRES = '/usr/lib/postgresql/15/bin';
+const POSTGRES_HOME = '/var/lib/postgresql';
+const PGBENCH_CLIENTS = 4;
+
+/** pgbench(1) on the client, against a database that hack/bench-image has filled: each transaction waits for its commit. */
+const pgbench: Workload = {
+  name: 'pgbench',
+  title: `pgbench, TPC-B-like, ${PGBENCH_CLIENTS} clients`,
+  unit: 'transactions/s',
+  needsDatabase: true,
+  async run({ shell, client, seconds }) {
+    const start = `${POSTGRES}/pg_ctl --pgdata=${POSTGRES_HOME}/data --wait --log=/dev/null start`;
+    await shell.mustRun(
+      `[ -S ${POSTGRES_HOME}/.s.PGSQL.5432 ] || su postgres -c '${start}' </dev/null >/dev/null 2>&1`,
+      EXTRA_MS,
+    );
+    const load = ['--no-vacuum', '--client', String(PGBENCH_CLIENTS), '--time', String(seconds)];
+    const said = await client(
+      [`${POSTGRES}/pgbench`, '--host', shell.address, '--username', 'postgres', ...load, 'postgres'],
+      seconds * MS_PER_S + EXTRA_MS,
+    );
+    const rate = Number(/^tps = ([\d.]+)/m.exec(said)?.[1]);
+    if (!(rate > 0)) throw new KemariError('KEMARI_BENCH_GUEST', `pgbench printed no rate: ${said}`);
+    return rate;
+  },
+};
+
 /** fio(1): random writes past the page cache, a number of them. */
 const FIO_WRITES: Amounts = { least: 64, most: 16_000 };
 const fio: Workload = {
@@ -126,4 +153,11 @@ const build: Workload = {
   },
 };
 
-export const APPLICATIONS: readonly Workload[] = [redis(1), redis(16), fio, build, ...[0, 10, 50, 100].map(dirtier)];
+export const APPLICATIONS: readonly Workload[] = [
+  redis(1),
+  redis(16),
+  pgbench,
+  fio,
+  build,
+  ...[0, 10, 50, 100].map(dirtier),
+];

@@ -2,8 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../base/errors.js';
 import { findQemu } from '../hypervisor/qemu/binary.js';
-import { DEMO_IMAGE } from '../stage/demo-image.js';
-import { StagedGuest } from '../stage/staged-guest.js';
+import { StagedGuest, type GuestImage } from '../stage/staged-guest.js';
 import type { TwoHosts } from '../stage/two-hosts.js';
 import { KEMARI_PROTECTIONS, LINKS, WORKLOADS, type LinkShape } from './catalogue.js';
 import { ClientRoot } from './client-root.js';
@@ -33,6 +32,7 @@ export interface RunOptions {
   /** Of the guest. */
   readonly memoryMib: number;
   readonly vcpus: number;
+  readonly image: GuestImage;
   /** Folder for where the processor's time went; undefined: nobody looks, which costs nothing. */
   readonly profileFolder: string | undefined;
   readonly signal: AbortSignal;
@@ -85,13 +85,14 @@ class BenchRun {
   /** Boots what the turns ask for; what it returns says which guest a protection belongs to. */
   async #boot(turns: readonly Turn[]): Promise<(protection: string) => Subject> {
     const stage = this.#stage;
+    const { image } = this.#options;
     this.#progress.say('the client unpacks its programs');
-    this.#client = await ClientRoot.unpack(stage, DEMO_IMAGE.rootDisk);
+    this.#client = await ClientRoot.unpack(stage, image.rootDisk);
     const disks = [PLAIN_DISK, ...Object.values(COLO_DISKS)];
-    const otherDisks = await Promise.all(disks.map((disk) => stage.storage.copyImage(disk, DEMO_IMAGE.rootDisk)));
+    const otherDisks = await Promise.all(disks.map((disk) => stage.storage.copyImage(disk, image.rootDisk)));
     this.#progress.say('the guests boot');
     const guest = await StagedGuest.boot(stage, {
-      image: DEMO_IMAGE,
+      image,
       machine: MACHINE,
       services: SERVICES,
       otherDisks,

@@ -18,6 +18,8 @@ export interface Workload {
   /** For people. */
   readonly title: string;
   readonly unit: string;
+  /** The guest must have PostgreSQL (hack/bench-image). */
+  readonly needsDatabase?: boolean;
   /** Does it once. The time is taken by a clock outside the guest. */
   run(context: WorkloadContext): Promise<number>;
 }

@@ -9,7 +9,8 @@ import { runFailovers } from '../bench/failovers.js';
 import { describeMachine } from '../bench/machine.js';
 import { writeReport, type BenchReport } from '../bench/report.js';
 import { runBench } from '../bench/run.js';
-import { missingImageFile } from '../stage/demo-image.js';
+import { DATABASE_IMAGE, DEMO_IMAGE, missingImageFile } from '../stage/demo-image.js';
+import type { GuestImage } from '../stage/staged-guest.js';
 
 export interface BenchOptions {
   /** Names of the catalogue; all, or those of the quick run, when absent. */
@@ -91,10 +92,6 @@ const EXTENTS = { quick: QUICK, full: FULL, wire: WIRE, failover: FAILOVER, anat
  * measured stays, the report is written), those of the stage.
  */
 export async function bench(options: BenchOptions): Promise<BenchReport> {
-  const missing = missingImageFile();
-  if (missing !== undefined) {
-    throw new KemariError('KEMARI_DRILL_IMAGE', `the guest is not built: ${missing} is missing; run hack/setup`);
-  }
   const defaults = EXTENTS[options.extent];
   const hasWorkloads = defaults.repeats > 0;
   const workloads = WORKLOADS.map(({ name }) => name);
@@ -104,6 +101,7 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     links: choose('link', Object.keys(LINKS), options.links ?? defaults.links),
     repeats: hasWorkloads ? (options.repeats ?? defaults.repeats) : 0,
   };
+  const image = imageFor(hasWorkloads ? matrix.workloads : []);
   const seconds = options.seconds ?? defaults.seconds;
   const { memoryMib = 512, vcpus = 1 } = options;
   const profileFolder = options.extent === 'profile' ? options.folder : undefined;
@@ -114,7 +112,7 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     ...(profileFolder === undefined ? {} : { profiled: 'yes, and slower for it' }),
   });
   const { signal } = options;
-  await runBench(ledger, { matrix, seconds, memoryMib, vcpus, profileFolder, signal });
+  await runBench(ledger, { matrix, seconds, memoryMib, vcpus, image, profileFolder, signal });
   /** Where nothing else is measured, what is told of repeats is told of these. */
   const countOf = (count: number): number => (hasWorkloads || count === 0 ? count : (options.repeats ?? count));
   await runFailovers(ledger, { failovers: countOf(defaults.failovers), memoryMib, vcpus, signal });
@@ -129,4 +127,19 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     throw new KemariError('KEMARI_INTERRUPTED', `interrupted; the same command goes on from ${options.folder}`);
   }
   return report;
+}
+
+/** The guest that these can run in; the everyday one where it has all that they need. Errors: `KEMARI_DRILL_IMAGE`. */
+function imageFor(workloads: readonly string[]): GuestImage {
+  requireImage(DEMO_IMAGE, 'hack/setup');
+  const needsDatabase = WORKLOADS.some((one) => one.needsDatabase === true && workloads.includes(one.name));
+  if (!needsDatabase) return DEMO_IMAGE;
+  requireImage(DATABASE_IMAGE, 'hack/bench-image');
+  return DATABASE_IMAGE;
+}
+
+function requireImage(image: GuestImage, builder: string): void {
+  const missing = missingImageFile(image);
+  if (missing === undefined) return;
+  throw new KemariError('KEMARI_DRILL_IMAGE', `the guest is not built: ${missing} is missing; run ${builder}`);
 }

@@ -13,7 +13,14 @@ export const DEMO_IMAGE = {
   bootDisk: join(FOLDER, 'boot.img'),
 } as const satisfies GuestImage & { readonly bootDisk: string };
 
+/** What hack/bench-image builds: the same guest with PostgreSQL in its root file system. */
+export const DATABASE_IMAGE = {
+  kernel: DEMO_IMAGE.kernel,
+  ramdisk: DEMO_IMAGE.ramdisk,
+  rootDisk: join(FOLDER, '../bench-guest/root.img'),
+} as const satisfies GuestImage;
+
 /** The first file of it that is missing; undefined when it is whole. */
-export function missingImageFile(): string | undefined {
-  return Object.values(DEMO_IMAGE).find((file) => !existsSync(file));
+export function missingImageFile(image: GuestImage = DEMO_IMAGE): string | undefined {
+  return (Object.values(image) as string[]).find((file) => !existsSync(file));
 }

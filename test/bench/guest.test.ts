@@ -3,9 +3,11 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import test from 'ava';
 import { execa } from 'execa';
 import type { Anatomy } from '../../src/bench/anatomy-figures.js';
 import { Ledger } from '../../src/bench/ledger.js';
+import { DATABASE_IMAGE, missingImageFile } from '../../src/stage/demo-image.js';
 import { stageNames } from '../../src/stage/names.js';
 import { longGuestTest, missing } from '../fixtures/guest-test.js';
 
@@ -112,3 +114,25 @@ longGuestTest(`an epoch is taken apart, guest by guest, and its trace is kept${m
   t.true(anatomy.growth.some(({ axis, parts }) => axis === 'pages' && parts.copy !== undefined));
   t.true(readFileSync(join(out, 'report.html'), 'utf8').includes('Anatomy of an epoch'));
 });
+
+const missingDatabase = missingImageFile(DATABASE_IMAGE);
+const databaseTest = missingDatabase === undefined ? longGuestTest : test.serial.skip;
+
+databaseTest(
+  `a database is measured${missingDatabase === undefined ? missing : ' [needs hack/bench-image]'}`,
+  async (t) => {
+    t.timeout(300_000);
+    const out = mkdtempSync(join(tmpdir(), 'kemari-bench-database-'));
+    t.teardown(() => {
+      rmSync(out, { recursive: true, force: true });
+    });
+    const choice = ['--protections', 'none,kemari', '--workloads', 'pgbench', '--repeats', '1', '--seconds', '2'];
+    const { stderr } = await execa(process.execPath, [KEMARI, 'bench', ...choice, '--out', out]);
+    const { samples } = Ledger.read(join(out, 'samples.jsonl'));
+    t.is(samples.length, 2);
+    t.true(
+      samples.every(({ value }) => value !== undefined && value > 0),
+      stderr,
+    );
+  },
+);
