@@ -16,6 +16,8 @@ namespace kemari {
 namespace {
 
 constexpr int64_t kQemuTimeoutNs = 10'000'000'000;
+// An epoch with more pages than this, some 0.4 ms of encoding, is handed on after the guest runs again.
+constexpr uint64_t kGuestFirstPages = 256;
 // QEMU's migration/savevm.h: what a state begins and ends with.
 constexpr std::array<uint8_t, 4> kStateMagic{'Q', 'E', 'V', 'M'};
 constexpr uint8_t kStateEnd = 0;
@@ -230,17 +232,19 @@ CaptureResult QemuCapture::capture(uint64_t epoch, ResumePolicy policy, bool gue
   result_.was_running = command_.stopped;
   result_.pause_ns = whole_ns_ - triggered_ns_;
   owed().clear();
-  outputs().sink->submit(std::move(checkpoint));
   held_ = true;
+  // Encoding is work for a CPU that QEMU may need to go on.
+  const bool guest_first = policy == ResumePolicy::kAtOnce && result_.dirty_pages > kGuestFirstPages;
+  if (!guest_first) outputs().sink->submit(std::move(checkpoint));
   if (policy == ResumePolicy::kHeld) return result_;
   try {
     finish(whole_ns_);
-    return result_;
   } catch (const Error& error) {
-    // The checkpoint is on its way, whatever has become of QEMU since.
+    // The checkpoint is whole, whatever has become of QEMU since.
     if (!broken_) broken_ = error;
-    return result_;
   }
+  if (guest_first) outputs().sink->submit(std::move(checkpoint));
+  return result_;
 }
 
 CaptureResult QemuCapture::resume() {
