@@ -2,6 +2,7 @@ import { appendFileSync, existsSync, readFileSync, truncateSync, writeFileSync }
 import { KemariError } from '../base/errors.js';
 import type { AnatomyPoint } from './anatomy-points.js';
 import type { Cell } from './plan.js';
+import { otherwise, type Settings } from './settings.js';
 
 /** What one measurement found. */
 export interface Sample extends Cell {
@@ -89,9 +90,6 @@ export interface AnatomySample extends AnatomyPoint {
   readonly failure?: string;
 }
 
-/** What must be the same for samples to belong together. */
-export type Settings = Readonly<Record<string, string | number>>;
-
 interface Head {
   readonly type: 'run';
   readonly settings: Settings;
@@ -124,18 +122,15 @@ export class Ledger {
       return new Ledger(path, settings);
     }
     const ledger = Ledger.read(path);
-    const differing = Object.keys({ ...settings, ...ledger.settings }).filter(
-      (name) => settings[name] !== ledger.settings[name],
-    );
-    if (differing.length === 0) return ledger;
-    const found = differing.map(
-      (name) => `${name}: ${ledger.settings[name] ?? 'none'}, now ${settings[name] ?? 'none'}`,
-    );
-    throw new KemariError('KEMARI_BENCH_RESUME', `${path} is of another run (${found.join('; ')}); take another --out`);
+    const differing = otherwise(ledger.settings, settings);
+    if (differing === '') return ledger;
+    throw new KemariError('KEMARI_BENCH_RESUME', `${path} is of another run (${differing}); take another --out`);
   }
 
   /** Errors: `KEMARI_BENCH_RESUME`. */
   static read(path: string): Ledger {
+    if (!existsSync(path))
+      throw new KemariError('KEMARI_BENCH_RESUME', `${path} is not there: no ledger of kemari bench`);
     const text = readFileSync(path, 'utf8');
     const whole = text.slice(0, text.lastIndexOf('\n') + 1);
     if (whole.length < text.length) truncateSync(path, Buffer.byteLength(whole));

@@ -6,6 +6,7 @@ import type { Chart } from './chart-parts.js';
 import { anatomyCharts } from './anatomy-charts.js';
 import { anatomyTables, summarizeAnatomy, type Anatomy } from './anatomy-figures.js';
 import { anatomyChart, normalizedChart, pauseChart } from './charts.js';
+import { beforeAfterTables } from './before-after.js';
 import { drawPng, drawSvg } from './draw.js';
 import { failoverChart } from './failover-chart.js';
 import { failoverTable, summarizeFailovers, type FailoverRow } from './failover-figures.js';
@@ -13,6 +14,7 @@ import { flameChart } from './flame-chart.js';
 import { parseFolded } from './folded-stacks.js';
 import type { Ledger } from './ledger.js';
 import { markdownTables, protectionsOf, tablesOf, type Table, type Titles } from './markdown.js';
+import { otherwise } from './settings.js';
 import { summarize, type Row } from './summary.js';
 import { wireCharts } from './wire-charts.js';
 
@@ -30,13 +32,18 @@ const TITLES: Titles = {
   workload: (name) => WORKLOADS.find((one) => one.name === name) ?? { title: name, unit: '' },
 };
 
-/** Writes results.json, results.md, report.html and each chart as SVG and PNG into the folder. */
-export async function writeReport(ledger: Ledger, folder: string): Promise<BenchReport> {
+/**
+ * Writes results.json, results.md, report.html and each chart as SVG and PNG into the folder. `before`: an older run, that this
+ * one is held against.
+ */
+export async function writeReport(ledger: Ledger, folder: string, before?: Ledger): Promise<BenchReport> {
   await mkdir(folder, { recursive: true });
   const rows = summarize(inCatalogueOrder(ledger), UNPROTECTED);
   const failovers = summarizeFailovers(ledger.failovers);
   const anatomy = summarizeAnatomy(ledger.anatomy);
+  const older = before === undefined ? [] : summarize(inCatalogueOrder(before), UNPROTECTED);
   const tables = [
+    ...beforeAfterTables(older, rows, TITLES),
     ...tablesOf(rows, TITLES),
     ...(failovers.length > 0 ? [failoverTable(failovers)] : []),
     ...anatomyTables(anatomy),
@@ -57,8 +64,8 @@ export async function writeReport(ledger: Ledger, folder: string): Promise<Bench
     await write(`${chart.name}.png`, drawPng(svg));
   }
   await write('results.json', `${JSON.stringify({ settings: ledger.settings, rows, failovers, anatomy }, null, 2)}\n`);
-  await write('results.md', `${settingsText(ledger)}\n\n${table}`);
-  await write('report.html', page(ledger, rows, tables, pictures));
+  await write('results.md', `${settingsText(ledger, before)}\n\n${table}`);
+  await write('report.html', page(settingsText(ledger, before), rows, tables, pictures));
   return { rows, failovers, anatomy, table, files };
 }
 
@@ -96,18 +103,19 @@ function chartsOf(rows: readonly Row[]): Chart[] {
   });
 }
 
-function settingsText(ledger: Ledger): string {
-  return Object.entries(ledger.settings)
-    .map(([name, value]) => `${name}: ${value}`)
-    .join('; ');
+function settingsText(ledger: Ledger, before: Ledger | undefined): string {
+  const own = Object.entries(ledger.settings).map(([name, value]) => `${name}: ${value}`);
+  if (before === undefined) return own.join('; ');
+  const differing = otherwise(before.settings, ledger.settings);
+  return `${own.join('; ')}. Before: ${differing === '' ? 'the same' : differing}; not measured side by side`;
 }
 
 /** One file that needs nothing else: pictures and tables are in it. */
-function page(ledger: Ledger, rows: readonly Row[], tables: readonly Table[], pictures: readonly string[]): string {
+function page(settings: string, rows: readonly Row[], tables: readonly Table[], pictures: readonly string[]): string {
   const failures = rows.flatMap(({ entries }) => entries).reduce((sum, entry) => sum + entry.failures, 0);
   const body = [
     '<h1>kemari bench</h1>',
-    `<p>${escape(settingsText(ledger))}</p>`,
+    `<p>${escape(settings)}</p>`,
     `<p>Medians; in brackets the median of paired ratios to "${escape(TITLES.protection(UNPROTECTED))}". More is better.` +
       `${failures > 0 ? ` Measurements that failed: ${failures}.` : ''}</p>`,
     ...pictures.map((svg) => `<figure>${svg}</figure>`),

@@ -46,6 +46,7 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
         .option('memory', { ...number, describe: 'Of the guest, MiB (512)' })
         .option('vcpus', { ...number, describe: 'Of the guest (1)' })
         .option('pages', { ...names, describe: 'Of --anatomy: dirty pages an epoch, comma-separated' })
+        .option('against', { ...names, describe: 'Folder of an older run: the report shows before and after' })
         .option('out', { ...names, default: DEFAULT_FOLDER, describe: 'Folder of the results; goes on where one is' })
         .example('$0 bench --protections none,kemari --workloads "iozone*"', 'A subset, by name'),
     async ({
@@ -63,6 +64,7 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
       memory,
       vcpus,
       pages,
+      against,
       out,
     }) => {
       for (const [name, value] of Object.entries({ repeats, seconds, memory, vcpus })) {
@@ -76,6 +78,7 @@ export function addBench(program: Argv<GlobalArguments>, interrupt: Interrupt): 
       const { rows, failovers, anatomy, table, files } = await bench({
         ...{ protections: list(protections), workloads: list(workloads), links: list(links), repeats, seconds },
         ...{ memoryMib: memory, vcpus, pages: list(pages)?.map(pageCount) },
+        against: against === undefined ? undefined : resolve(against),
         ...{
           extent: extentOf({ full, wire, failover, anatomy: apart, profile }),
           folder: resolve(out),

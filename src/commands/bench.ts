@@ -24,11 +24,15 @@ export interface BenchOptions {
   readonly vcpus: number | undefined;
   /** Written between two epochs that are taken apart; the sweep's own when absent. */
   readonly pages: readonly number[] | undefined;
+  /** Results of an older run, that these are held against. */
+  readonly against: string | undefined;
   readonly extent: keyof typeof EXTENTS;
   /** Folder of the results; a run that is there already goes on. */
   readonly folder: string;
   readonly signal: AbortSignal;
 }
+
+const LEDGER_FILE = 'samples.jsonl';
 
 /** What fits into ten minutes: one of each kind. */
 const QUICK = {
@@ -102,11 +106,13 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     repeats: hasWorkloads ? (options.repeats ?? defaults.repeats) : 0,
   };
   const image = imageFor(hasWorkloads ? matrix.workloads : []);
+  // Read before hours are spent.
+  const before = options.against === undefined ? undefined : Ledger.read(join(options.against, LEDGER_FILE));
   const seconds = options.seconds ?? defaults.seconds;
   const { memoryMib = 512, vcpus = 1 } = options;
   const profileFolder = options.extent === 'profile' ? options.folder : undefined;
   await mkdir(options.folder, { recursive: true });
-  const ledger = Ledger.open(join(options.folder, 'samples.jsonl'), {
+  const ledger = Ledger.open(join(options.folder, LEDGER_FILE), {
     ...describeMachine(),
     ...{ seconds, memoryMib, vcpus },
     ...(profileFolder === undefined ? {} : { profiled: 'yes, and slower for it' }),
@@ -122,7 +128,7 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     pages: options.pages,
   };
   await runAnatomy(ledger, { sweeps: countOf(defaults.sweeps), seconds, most, folder: options.folder, signal });
-  const report = await writeReport(ledger, options.folder);
+  const report = await writeReport(ledger, options.folder, before);
   if (signal.aborted) {
     throw new KemariError('KEMARI_INTERRUPTED', `interrupted; the same command goes on from ${options.folder}`);
   }

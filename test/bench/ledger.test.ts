@@ -81,3 +81,10 @@ test('a guest that was taken apart is not again, one that did not fit is', (t) =
   t.false(second.hasAnatomy({ ...point, memoryMib: 8192 }, 0));
   t.is(second.anatomy.length, 2);
 });
+
+test('a ledger that is to be read must be there', (t) => {
+  t.throws(() => Ledger.read(join(folder, 'nowhere')), {
+    code: 'KEMARI_BENCH_RESUME',
+    message: /nowhere is not there/,
+  });
+});

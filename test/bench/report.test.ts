@@ -68,3 +68,26 @@ test('without the unprotected guest nothing is held against it, and what the lin
     rmSync(folder, { recursive: true, force: true });
   }
 });
+
+test('an older run is shown beside this one, where both measured the same, and what differed is said', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'kemari-bench-report-'));
+  try {
+    const before = Ledger.open(join(folder, 'before.jsonl'), { cpu: 'one', seconds: 2 });
+    const after = Ledger.open(join(folder, 'after.jsonl'), { cpu: 'one', seconds: 5 });
+    before.add({ ...of('kemari', 0, 40), epochs: { ...epochs, pauseP50Us: 3000 } });
+    before.add({ ...of('kemari', 0, 7), workload: 'idle' });
+    after.add(of('kemari', 0, 100));
+    after.add(of('none', 0, 100));
+    const { table } = await writeReport(after, folder, before);
+    t.regex(
+      table,
+      /### Before and after, link free, rates\n\n\| workload \| unit \| kemari \|\n.*\n.*\| 40 → 100 \(2\.50\) \|/,
+    );
+    t.regex(table, /### Before and after, link free, pauses, medians\n\n.*\n.*\n.*\| ms \| 3 → 1\.5 \(0\.50\) \|/);
+    const html = readFileSync(join(folder, 'report.html'), 'utf8');
+    t.true(html.includes('Before: seconds: 2, now 5; not measured side by side'), html.slice(0, 900));
+    t.notRegex((await writeReport(after, folder)).table, /Before and after/);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
