@@ -133,12 +133,12 @@ void RingDevice::start_restored(DeviceQueue& queue) {
               std::to_string(cut.used) + " used: what was pending is forgotten, as after a reset by the guest"});
     return begin(queue);
   }
-  // All that can be wrong is found before anything happens.
+  // All that can be wrong is found before anything happens. A queue that keeps requests itself has its places now.
+  prepare(queue);
   std::vector<std::vector<Segment>> writable;
   writable.reserve(cut.pending.size());
   for (const CutRequest& request : cut.pending) writable.push_back(queue.ring->adopt(request));
   for (const CutQueue::Kept& kept : cut.kept) queue.ring->adopt_kept(kept);
-  prepare(queue);
   queue.inflight = inflight_of(queue);
   if (queue.inflight.valid()) queue.inflight.reset(used);
   queue.ring->start();
