@@ -121,6 +121,7 @@ class XenDomainObject : public Napi::ObjectWrap<XenDomainObject> {
       object.Set("paravirtualized", (state.flags & xen::kDomainHvm) == 0);
       object.Set("vcpus", Napi::Number::New(env, state.online_vcpus));
       object.Set("memoryBytes", Napi::Number::New(env, static_cast<double>(state.total_pages * kPageBytes)));
+      object.Set("frameCount", Napi::Number::New(env, static_cast<double>(domain.max_frame() + 1)));
       object.Set("cpuSeconds", static_cast<double>(state.cpu_time_ns) / 1e9);
       object.Set("hasPvContext", domain.has_pv_context());
       return object;

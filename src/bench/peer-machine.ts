@@ -10,10 +10,11 @@ import { measureTscKhz } from '../hypervisor/qemu/tsc.js';
 import type { DomainConfig } from '../model/domain-config.js';
 import { addon } from '../native/addon.js';
 import type { Undo } from './undo.js';
+import type { Accel } from '../model/machine-description.js';
 
 export interface PeerMachineOptions {
   readonly qemu: QemuBinary;
-  readonly accel: 'kvm' | 'tcg';
+  readonly accel: Accel;
   /** The machine as kemari would start it; its disks and NICs are left to `deviceArguments`. */
   readonly config: DomainConfig;
   readonly deviceArguments: readonly string[];
@@ -50,6 +51,7 @@ export class PeerMachine {
     const inherited = [ram, qmpTheirs, consoleTheirs, openSync(boot.kernel, 'r'), openSync(boot.ramdisk, 'r')];
     const config: DomainConfig = { ...options.config, disks: [], vifs: [] };
     const fds = { ...FDS, disks: [], vifDirectory: undefined };
+    if (options.accel === 'xen') throw new TypeError("a peer of QEMU's is measured");
     const engine = { accel: options.accel, version: options.qemu.version, tscKhz: await measureTscKhz() };
     const own = [
       ...options.qemu.command,

@@ -72,13 +72,13 @@ export function infoText(info: DomainInfo): string {
     ['uuid', config.uuid],
     ['state', info.state],
     ['created', new Date(info.createdAtMs).toISOString()],
-    ['machine', `${config.machine}, ${info.accel}, QEMU ${info.qemuVersion}, CPU ${config.cpu}`],
+    ['machine', machineText(info)],
     ['memory', `${Math.round(config.memoryBytes / MIB)} MiB`],
     ['vcpus', config.vcpus],
     ['cpu time', `${info.cpuSeconds.toFixed(1)} s`],
     ['boots', boot],
     ['on', `poweroff ${config.onPoweroff}, reboot ${config.onReboot}, crash ${config.onCrash}`],
-    ['processes', `kemari-dm ${info.dmPid}, QEMU ${info.qemuPid ?? 'none'}`],
+    ['processes', `kemari-dm ${info.dmPid}${info.accel === 'xen' ? '' : `, QEMU ${info.qemuPid ?? 'none'}`}`],
     ['gate', `${info.gate.open ? 'open' : 'closed'}, ${info.gate.passed} passed, ${info.gate.held} held`],
     ...(info.standby === undefined ? [] : standbyFacts(info.standby)),
     ...(info.protection === undefined ? [] : protectionFacts(info.protection)),
@@ -87,6 +87,11 @@ export function infoText(info: DomainInfo): string {
   if (info.disks.length > 0) lines.push('disks', ...diskTable(info));
   if (info.vifs.length > 0) lines.push('vifs', ...vifTable(info));
   return `${lines.join('\n')}\n`;
+}
+
+function machineText({ config, accel, qemuVersion }: DomainInfo): string {
+  if (accel === 'xen') return `xen, Xen ${qemuVersion}`;
+  return `${config.machine}, ${accel}, QEMU ${qemuVersion}, CPU ${config.cpu}`;
 }
 
 function diskTable({ disks }: DomainInfo): string[] {

@@ -9,8 +9,12 @@ import { launchDeviceModel } from '../host/launch.js';
 import { openHost, type DomainReference } from './context.js';
 import { Ownership } from './ownership.js';
 
-/** The program of a domain's kemari-dm; KEMARI_DM names another, for tests. */
 const DEVICE_MODEL_PROGRAM = fileURLToPath(new URL('../cli/kemari-dm.js', import.meta.url));
+
+/** The program of a domain's kemari-dm; KEMARI_DM names another, for tests. */
+export function deviceModelProgram(): string {
+  return process.env['KEMARI_DM'] ?? DEVICE_MODEL_PROGRAM;
+}
 
 export interface CreateOptions {
   /** Start with the guest's CPUs stopped. */
@@ -37,10 +41,9 @@ export async function create(root: string, file: string, options: CreateOptions)
   options.onProgress('finding a place for the domain');
   const domain = await registry.register(config);
   if (options.claim) ownership.claim(config);
-  const program = process.env['KEMARI_DM'] ?? DEVICE_MODEL_PROGRAM;
   options.onProgress('starting kemari-dm');
   const flags = options.paused ? ['--paused'] : [];
-  await launchDeviceModel(registry, domain, { program, flags, ...options });
+  await launchDeviceModel(registry, domain, { program: deviceModelProgram(), flags, ...options });
   return { domid: domain.domid, name: domain.name };
 }
 

@@ -5,7 +5,10 @@ import type { ProtectionEnd } from '../host/contract.js';
 import { ControlServer, type ControlHandlers, type Watcher } from '../host/control-server.js';
 import { readRecord } from '../host/domain-record.js';
 import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
+import type { Hypervisor } from '../hypervisor/contract.js';
 import { Qemu } from '../hypervisor/qemu/qemu.js';
+import { Xen } from '../hypervisor/xen/xen.js';
+import type { DomainConfig } from '../model/domain-config.js';
 import { keepEvidence } from '../native/evidence.js';
 import { armFault } from '../native/fault.js';
 import { ConsoleHub } from './device-model/console-hub.js';
@@ -139,10 +142,13 @@ export async function openHouse(
   const domain = new Domain({
     ...{ domid: startup.domain.domid, config: startup.config, createdAtMs },
     ...{ cacheDirectory: startup.registry.host.root, privateDirectory: paths.directory },
-    ...{ logger, ...how, hypervisor: new Qemu(process.env) },
+    ...{ logger, ...how, hypervisor: hypervisorOf(startup.config) },
     protection: new StandbyFinder({ host: startup.registry.host, config: startup.config, createdAtMs }),
     onProcess: (pid) => {
       startup.recordQemu(pid);
+    },
+    onXenDomain: (domid) => {
+      startup.recordXenDomain(domid);
     },
     attachConsole: (outletFd) => {
       hub.attach(outletFd);
@@ -153,6 +159,11 @@ export async function openHouse(
     await hub.close();
   };
   return { domain, close };
+}
+
+/** What runs, or is to run, such a domain. */
+export function hypervisorOf({ machine }: DomainConfig): Hypervisor {
+  return machine === 'xen' ? new Xen() : new Qemu(process.env);
 }
 
 async function watched(domain: Domain, watcher: Watcher, run: () => Promise<ProtectionEnd>): Promise<ProtectionEnd> {

@@ -66,6 +66,7 @@ export async function drill(root: string, options: DrillOptions): Promise<DrillR
 /** What a stand-in has in common with its domain: machine, CPUs, memory, and how many disks and NICs. */
 async function shapeOf(root: string, domain: string): Promise<Omit<StagedGuestOptions, 'image'>> {
   const { machine, vcpus, memoryBytes, disks, vifs } = (await info(root, domain)).config;
+  if (machine === 'xen') throw new KemariError('KEMARI_XEN_GUEST', "there is no stand-in for guests of Xen's");
   return {
     ...{ machine, vcpus, memoryMib: memoryBytes / MIB_BYTES },
     moreDisks: disks.slice(1).map(() => MORE_DISK_BYTES),

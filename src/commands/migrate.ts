@@ -2,7 +2,8 @@ import { resolve } from 'node:path';
 import type { ProtectionEnd, ProtectionEvent } from '../host/contract.js';
 import { request, watch } from '../host/control-client.js';
 import type { ProtectionOptions } from '../model/protection.js';
-import { openHost, targetOf, type DomainReference } from './context.js';
+import { findOrAttach } from './attach.js';
+import { targetOf, type DomainReference } from './context.js';
 import type { PeerAddress } from '../wire/contract.js';
 import { keyPath } from './security.js';
 
@@ -36,7 +37,12 @@ export interface MigrateReport extends DomainReference {
 export async function migrate(root: string, nameOrDomid: string, options: MigrateOptions): Promise<MigrateReport> {
   const { host, port } = options.address;
   const keyFile = options.plain ? null : resolve(keyPath(options.key));
-  const domain = await openHost(root).find(nameOrDomid);
+  const domain = await findOrAttach(root, nameOrDomid, {
+    onProgress: (text) => {
+      options.onEvent({ type: 'connecting', atMs: Date.now(), text });
+    },
+    signal: options.signal,
+  });
   const reference = { domid: domain.domid, name: domain.name };
   const leave = new AbortController();
   const seen = { isProtected: false };

@@ -1,18 +1,20 @@
 import { closeSync, writeFileSync } from 'node:fs';
 import type { Logger } from 'pino';
-import { messageOf } from '../base/errors.js';
+import { KemariError, messageOf } from '../base/errors.js';
 import { faultPoint } from '../base/fault.js';
 import { announce } from '../cluster/announce.js';
 import type { StandbyOptions } from '../engine/standby-state.js';
 import { ControlServer, type ControlHandlers } from '../host/control-server.js';
 import { LOCK_FD, REPORT_FD, Startup } from '../host/startup.js';
 import type { DomainConfig } from '../model/domain-config.js';
+import { linkConnectTimeoutMs } from '../model/protection.js';
 import { addon } from '../native/addon.js';
 import { keepEvidence } from '../native/evidence.js';
 import { armFault } from '../native/fault.js';
-import type { LinkReceiver, TakenCheckpoint } from '../native/link.js';
+import type { LinkReceiver, StandbyMemory, TakenCheckpoint } from '../native/link.js';
 import {
   controlHandlers,
+  hypervisorOf,
   noteEnd,
   onTermination,
   openHouse,
@@ -20,7 +22,7 @@ import {
   type Termination,
 } from './device-model.js';
 import type { Domain } from './device-model/domain.js';
-import type { MachineRun } from './device-model/machine-run.js';
+import type { MachineRun, StandbyOptions as MachineStandbyOptions } from './device-model/machine-run.js';
 import { openDomainLog } from './device-model/domain-log.js';
 import { closeStrayFds } from './device-model/stray-fds.js';
 import { Ownership } from './ownership.js';
@@ -78,6 +80,12 @@ export async function runRestore(options: RestoreOptions): Promise<number> {
   }
 }
 
+interface GuestMemory {
+  /** The file that outlives the machine, where there is one. */
+  readonly ramFd: number | undefined;
+  readonly memory: StandbyMemory;
+}
+
 class Restore {
   readonly #startup: Startup;
   readonly #logger: Logger;
@@ -97,21 +105,20 @@ class Restore {
     const { offer, overcommit } = this.#order;
     const { config } = this.#startup;
     this.#startup.progress('comparing disks and boot files');
-    if (!overcommit) checkMemory(offer);
+    // Xen has the guest's memory, and refuses by itself.
+    if (!overcommit && config.machine !== 'xen') checkMemory(offer);
     await checkFiles(offer);
     const house = await openHouse(this.#startup, this.#logger, {
       release,
       begins: 'standby',
       onStandbyLost: (reason) => this.#standby?.machineFailed(reason),
     });
-    const ramFd = addon.createRam(`kemari-${config.name}`, config.memoryBytes);
+    const ramFd = hypervisorOf(config).createRam(config);
     try {
       this.#startup.progress('starting the machine');
-      const machine = await house.domain.standBy((run) =>
-        run.prepareStandby({ ramFd, geometries: offer.diskGeometry }),
-      );
+      const machine = await house.domain.standBy((run) => run.prepareStandby(this.#standbyOptions(ramFd)));
       checkMachine(offer, await machine.describe());
-      return await this.#standBy(house.domain, ramFd, channel);
+      return await this.#standBy(house.domain, { ramFd, memory: machine.standbyMemory() }, channel);
     } finally {
       // Of no effect where it has ended already.
       await house.domain.request('destroy').catch(() => undefined);
@@ -119,12 +126,34 @@ class Restore {
     }
   }
 
-  async #close(house: DomainHouse, ramFd: number): Promise<void> {
+  async #close(house: DomainHouse, ramFd: number | undefined): Promise<void> {
     await house.close();
-    closeSync(ramFd);
+    if (ramFd !== undefined) closeSync(ramFd);
   }
 
-  async #standBy(domain: Domain, ramFd: number, channel: KemaridChannel): Promise<{ readonly failed: boolean }> {
+  #standbyOptions(ramFd: number | undefined): MachineStandbyOptions {
+    const { diskGeometry, blueprint } = this.#order.offer;
+    return {
+      ramFd,
+      geometries: diskGeometry,
+      blueprint: blueprint === null ? undefined : Buffer.from(blueprint, 'base64'),
+    };
+  }
+
+  /** What epochs were put into is gone with a machine that had memory of its own: another one would run an empty guest. */
+  #prepareAgain(domain: Domain, ramFd: number | undefined): Promise<void> {
+    if (ramFd === undefined) {
+      const text = 'the machine that waited is gone, and guest memory with it; protect the domain anew';
+      return Promise.reject(new KemariError('KEMARI_NO_EPOCH', text));
+    }
+    return domain.standByAgain((run) => run.prepareStandby(this.#standbyOptions(ramFd)));
+  }
+
+  async #standBy(
+    domain: Domain,
+    { ramFd, memory }: GuestMemory,
+    channel: KemaridChannel,
+  ): Promise<{ readonly failed: boolean }> {
     const { offer } = this.#order;
     const { config } = this.#startup;
     const ended = new AbortController();
@@ -136,8 +165,7 @@ class Restore {
       primary: offer.addresses.map(({ host }) => host).join(', '),
       hands: {
         ...peerHands(this.#order),
-        prepareMachine: () =>
-          domain.standByAgain((run) => run.prepareStandby({ ramFd, geometries: offer.diskGeometry })),
+        prepareMachine: () => this.#prepareAgain(domain, ramFd),
         takeOver: (checkpoint, onLoaded) =>
           domain.takeOver(async (run) => {
             await this.#load(run, checkpoint, () => this.#standby?.epochAgeMs ?? 0);
@@ -169,7 +197,7 @@ class Restore {
       // An order to end may come before the primary does.
       const fds = await Promise.race([channel.links(), standby.outcome.then(() => undefined)]);
       if (fds === undefined) return { failed: false };
-      const link = this.#openLink(standby, ramFd, fds);
+      const link = this.#openLink(standby, memory, fds);
       const outcome = await standby.outcome;
       // What was said last still goes out.
       const closed = link.close();
@@ -181,13 +209,19 @@ class Restore {
     }
   }
 
-  #openLink(standby: Standby, ramFd: number, fds: LinkFds): LinkReceiver {
+  #openLink(standby: Standby, memory: StandbyMemory, fds: LinkFds): LinkReceiver {
     const { offer, key, token } = this.#order;
     const { config } = this.#startup;
     const link = new addon.LinkReceiver({
-      ...{ ...fds, ramFd, key: key === null ? undefined : Buffer.from(key, 'hex'), token: Buffer.from(token, 'hex') },
+      ...{
+        ...fds,
+        ...memory,
+        key: key === null ? undefined : Buffer.from(key, 'hex'),
+        token: Buffer.from(token, 'hex'),
+      },
       deviceCount: config.disks.length + config.vifs.length,
       ...{ leaseMs: offer.leaseMs, takeoverTimeoutMs: offer.takeoverTimeoutMs, onEvent: standby.onLink },
+      connectTimeoutMs: linkConnectTimeoutMs(offer),
     });
     standby.attach(link);
     return link;

@@ -1,3 +1,4 @@
+import type { Accel } from '../model/machine-description.js';
 import type { DomainConfig } from '../model/domain-config.js';
 import type { DomainState } from '../model/domain-state.js';
 import type { EpochRecord } from './epoch-record.js';
@@ -160,7 +161,7 @@ export interface DomainInfo {
   readonly dmPid: number;
   readonly qemuPid: number | undefined;
   readonly qemuVersion: string;
-  readonly accel: 'kvm' | 'tcg';
+  readonly accel: Accel;
   /** CPU time of QEMU (vCPUs included) in seconds, as xl list's Time(s). */
   readonly cpuSeconds: number;
   readonly gate: { readonly open: boolean; readonly passed: number; readonly held: number };

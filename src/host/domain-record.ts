@@ -13,6 +13,8 @@ export interface DomainRecord {
   readonly deviceModel?: ProcessIdentity;
   /** undefined until QEMU has started. */
   readonly qemu?: ProcessIdentity;
+  /** undefined where there is none; of the same name. */
+  readonly xenDomid?: number;
 }
 
 /** Replaces a file by one with this value, so that a reader sees the old or the new one, never a part. */

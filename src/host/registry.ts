@@ -7,6 +7,7 @@ import { checkClaims, type OtherDomain } from './claims.js';
 import { readConfig, readRecord, writeConfig, writeRecord, type DomainRecord } from './domain-record.js';
 import { tryLockFile, unlock, withLock, type HeldLock } from './lock-file.js';
 import { domainPaths, hostPaths, type DomainPaths, type HostPaths } from './paths.js';
+import { endLeftDomain } from './left-domain.js';
 import { isRunning, killProcess } from './process-identity.js';
 import { waitUntil } from '../base/deadline.js';
 
@@ -56,15 +57,15 @@ export class Registry {
   }
 
   /**
-   * Gives a new domain its domid, folder, configuration file and lock.
+   * Gives a new domain its domid (`wantedDomid` where that is free), folder, configuration file and lock.
    *
    * Errors: `KEMARI_HOST_BUSY`, `KEMARI_NO_DOMID`, and those of `checkClaims`.
    */
-  async register(config: DomainConfig): Promise<RegisteredDomain> {
+  async register(config: DomainConfig, wantedDomid?: number): Promise<RegisteredDomain> {
     return withLock(this.host.lock, HOST_LOCK_TIMEOUT_MS, async () => {
       const live = await this.list();
       checkClaims(config, live.flatMap(readOther));
-      const domid = this.#freeDomid();
+      const domid = this.#freeDomid(wantedDomid);
       const paths = domainPaths(this.host, domid);
       const unfinished = join(this.host.domains, UNFINISHED);
       rmSync(unfinished, { recursive: true, force: true });
@@ -179,9 +180,9 @@ export class Registry {
       .sort((a, b) => a - b);
   }
 
-  #freeDomid(): number {
+  #freeDomid(wanted?: number): number {
     const taken = new Set(this.#folders());
-    const first = readNextDomid(this.host.nextDomid);
+    const first = wanted ?? readNextDomid(this.host.nextDomid);
     for (let tried = 0; tried < MAX_DOMID; tried++) {
       const domid = ((first - 1 + tried) % MAX_DOMID) + 1;
       if (!taken.has(domid)) return domid;
@@ -236,7 +237,9 @@ function readRecordIfAny(paths: DomainPaths): DomainRecord | undefined {
 }
 
 async function endLeftProcesses(paths: DomainPaths): Promise<void> {
-  const qemu = readRecordIfAny(paths)?.qemu;
+  const record = readRecordIfAny(paths);
+  if (record?.xenDomid !== undefined) await endLeftDomain(record.name, record.xenDomid);
+  const qemu = record?.qemu;
   if (qemu === undefined || !killProcess(qemu)) return;
   const gone = await waitUntil(() => !isRunning(qemu), { timeoutMs: KILL_TIMEOUT_MS });
   if (!gone) throw stuck(`QEMU of a domain whose kemari-dm died`, qemu.pid);

@@ -57,6 +57,11 @@ export class Startup {
     writeRecord(this.domain.paths, { ...readRecord(this.domain.paths), qemu });
   }
 
+  /** The same for a domain of this host's Xen. */
+  recordXenDomain(xenDomid: number): void {
+    writeRecord(this.domain.paths, { ...readRecord(this.domain.paths), xenDomid });
+  }
+
   /** Says what is being done, in words for the user who waits: "starting QEMU 7.2". */
   progress(text: string): void {
     this.#say({ progress: text });

@@ -1,8 +1,15 @@
 import type { DomainConfig } from '../model/domain-config.js';
-import type { MachineDescription } from '../model/machine-description.js';
+import type { Accel, MachineDescription } from '../model/machine-description.js';
+import type { CaptureSource } from '../native/capture.js';
+import type { StandbyMemory } from '../native/link.js';
 
-/** What kemari needs of any hypervisor: to start one machine for a domain and to drive it. */
+/** What kemari needs of any hypervisor: to start one machine for a domain, or to find it running, and to drive it. */
 export interface Hypervisor {
+  /**
+   * Memory for a guest that outlives its machine, a file; the caller closes it. undefined where guest memory is the
+   * hypervisor's own, and gone with the machine.
+   */
+  createRam(config: DomainConfig): number | undefined;
   /**
    * Starts a machine for `options.config`, stopped before its first instruction. While it starts, every device's
    * connection is handed to `backEnds`; the machine is up once all of them serve. When the promise is rejected nothing of
@@ -21,16 +28,20 @@ export interface MachineOptions {
   readonly cacheDirectory: string;
   /** A folder of this domain, for what must have a name in the file system while the machine starts. */
   readonly privateDirectory: string;
-  /** Guest RAM: a file of createRam with `config.memoryBytes`; it stays the caller's. undefined: the machine makes its own. */
+  /** Guest RAM: what `createRam` made, or a file of `config.memoryBytes`; it stays the caller's. undefined: the machine makes its own. */
   readonly ramFd?: number | undefined;
   /** The machine waits for another's state (`Machine.load`) instead of standing before its first instruction. */
   readonly incoming?: boolean | undefined;
+  /** With `incoming`: what the other one said of itself (`Machine.blueprint`). */
+  readonly blueprint?: Buffer | undefined;
   /** Gives the start up: the promise is then rejected with `KEMARI_INTERRUPTED`. Of no effect once the machine is up. */
   readonly signal: AbortSignal;
   /** Called for what the machine does by itself, in order; never after `exited`; `exited` comes also when the start fails. */
   readonly onEvent: (event: MachineEvent) => void;
   /** The machine's process exists: it must not outlive its domain. */
   readonly onProcess: (pid: number) => void;
+  /** Nor must this domain of the host's own hypervisor. */
+  readonly onXenDomain: (domid: number) => void;
   /** Lines that the hypervisor prints. */
   readonly onOutput: (line: string) => void;
 }
@@ -40,6 +51,11 @@ export interface BackEnds {
   /** The place of the disk in `config.disks`, and a connected vhost-user socket. */
   disk(index: number, fd: number): void;
   vif(index: number, fd: number): void;
+  /**
+   * The disk in that place, of a guest whose driver is found through this host's Xen: fulfilled when it is served, or known
+   * where it will be.
+   */
+  xenDisk(index: number, domid: number): Promise<void>;
   /** A connected stream socket with the bytes of the serial console. */
   console(fd: number): void;
   /** A connected stream socket with the bytes of the serial port at which a guest agent listens, if `config.guestAgent`. */
@@ -64,12 +80,13 @@ export type MachineEvent =
   | { readonly type: 'exited'; readonly code: number | null; readonly signal: string | null };
 
 export interface Machine {
-  readonly pid: number;
+  /** Of its process, where it has one. */
+  readonly pid: number | undefined;
   /** For people, for example `7.2.22`. */
   readonly version: string;
-  readonly accel: 'kvm' | 'tcg';
-  /** Threads of `pid` that run vCPUs: each once, fewer than vCPUs where one runs several. */
-  readonly vcpuThreads: readonly number[];
+  readonly accel: Accel;
+  /** Page numbers of its checkpoints end below it. */
+  readonly addressSpaceBytes: number;
 
   /** Fulfilled when no vCPU runs any more. */
   pause(): Promise<void>;
@@ -81,10 +98,14 @@ export interface Machine {
   /** Fulfilled when the process is gone. Idempotent. */
   kill(): Promise<void>;
   /**
-   * A second QMP monitor of the machine, for whoever captures: a connected descriptor, on which nothing was read or said
-   * yet. It belongs to the caller; when it is closed the next one may be taken.
+   * What a capture works on; for one capture at a time, and descriptors in it that are not guest RAM are that capture's.
+   * Not for a machine that made its own RAM file.
    */
-  takeCaptureMonitor(): number;
+  captureSource(): CaptureSource;
+  /** Where a standby's link puts guest memory. Only with `incoming`. */
+  standbyMemory(): StandbyMemory;
+  /** What another host's hypervisor needs, beside the configuration, to have a machine wait for this one's state. */
+  blueprint(): Promise<Buffer | undefined>;
   /**
    * Loads the state of a machine that was saved elsewhere, guest RAM being in place already; the machine then stands as
    * that one did, and `resume` lets it run. Only with `incoming`, once. Errors: `KEMARI_MACHINE_STATE` when it is not

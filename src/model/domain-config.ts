@@ -4,7 +4,8 @@ export interface DomainConfig {
   readonly name: string;
   /** xl's `uuid`, lower case with dashes; derived from the name where the file has none. */
   readonly uuid: string;
-  readonly machine: MachineType;
+  /** `xen`: a guest of this host's Xen, which `xl` created; of what follows, what only QEMU has means nothing. */
+  readonly machine: MachineType | 'xen';
   /** `auto` uses KVM where a probe shows that it runs guests, TCG else. */
   readonly accel: 'auto' | 'kvm' | 'tcg';
   /** Which virtio the guest's devices speak. With the older one the machine's state is a tenth, and so a capture is shorter. */

@@ -1,3 +1,6 @@
+/** What runs the guest's instructions: the processor by KVM or by Xen, or QEMU's emulation. */
+export type Accel = 'kvm' | 'tcg' | 'xen';
+
 /**
  * What a machine is made of, as far as the other host's must be the same for a checkpoint of one to run on the other.
  * Taken from the hypervisor that runs, not from a configuration.
@@ -9,7 +12,7 @@ export interface MachineDescription {
   readonly version: string;
   /** The versioned machine type, for example `pc-q35-7.2`. */
   readonly machine: string;
-  readonly accel: 'kvm' | 'tcg';
+  readonly accel: Accel;
   /** The CPU model as it was asked for, for example `max,la57=off`. */
   readonly cpuModel: string;
   /** What the guest sees of the CPU: the features that are on, sorted. */

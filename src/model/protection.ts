@@ -33,8 +33,19 @@ export const MAX_PAUSE_SHARE = { min: 0.01, default: 0.2, max: 1 } as const;
 export const MAX_AGE_MS = { min: 10, default: 1_000, max: 60_000 } as const;
 export const TAKEOVER_TIMEOUT_MS = { min: 100, default: 500, max: 60_000 } as const;
 
+/** Usually enough for both ends of a link. */
+const LINK_CONNECT_TIMEOUT_MS = 5_000;
+
 /** The lease is this share of the takeover timeout, so that it is over before the standby acts. */
 export const LEASE_SHARE = 0.6;
+
+/**
+ * How long both ends of a link may take to agree on it: hosts so slow that a silence of such length means nothing need that
+ * long for a handshake, too.
+ */
+export function linkConnectTimeoutMs({ takeoverTimeoutMs }: Pick<ProtectionOptions, 'takeoverTimeoutMs'>): number {
+  return Math.max(LINK_CONNECT_TIMEOUT_MS, takeoverTimeoutMs);
+}
 
 export const DEFAULT_PROTECTION: ProtectionOptions = {
   purpose: 'protect',

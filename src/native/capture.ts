@@ -12,7 +12,7 @@ export interface CaptureOutputs {
 }
 
 /** A guest of QEMU's. */
-export interface QemuCaptureOptions extends CaptureOutputs {
+export interface QemuSource {
   /** The hypervisor's process. */
   readonly pid: number;
   /** Its threads that run vCPUs. */
@@ -28,11 +28,12 @@ export interface QemuCaptureOptions extends CaptureOutputs {
  * call also fail with `KEMARI_XEN_GONE` where the domain is no more, `KEMARI_XEN_REFUSED`, and `attach` with
  * `KEMARI_XEN_MISSING`, `KEMARI_XEN_VERSION`, `KEMARI_XEN_UNPATCHED`, `KEMARI_XEN_GUEST` and `KEMARI_XEN_MEMORY`.
  */
-export interface XenCaptureOptions extends CaptureOutputs {
+export interface XenSource {
   readonly xenDomid: number;
 }
 
-export type CaptureOptions = QemuCaptureOptions | XenCaptureOptions;
+export type CaptureSource = QemuSource | XenSource;
+export type CaptureOptions = CaptureOutputs & CaptureSource;
 
 /**
  * When the guest goes on: by itself once its state is copied; when `resume()` is called; or, which differs from the second

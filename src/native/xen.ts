@@ -9,6 +9,8 @@ export interface XenDomainInfo {
   readonly paravirtualized: boolean;
   readonly vcpus: number;
   readonly memoryBytes: number;
+  /** Its address space ends below it, in frames. */
+  readonly frameCount: number;
   readonly cpuSeconds: number;
   /** The hypervisor has patches/xen. */
   readonly hasPvContext: boolean;

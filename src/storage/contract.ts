@@ -8,8 +8,8 @@ export interface DiskAttachment {
   /** The disk's place in the configuration, from 0. */
   readonly index: number;
   readonly disk: DiskConfig;
-  /** Our side of the vhost-user connection; it belongs to the callee. */
-  readonly socketFd: number;
+  /** Where the guest's driver is found: our side of a vhost-user connection, which belongs to the callee, or a domain of Xen's. */
+  readonly driver: { readonly socketFd: number } | { readonly xen: { readonly domid: number } };
   readonly gate: OutputGate;
   /** A standby's disk, which is opened at the takeover: what the primary's is. undefined: opened at once. */
   readonly deferred?: DiskGeometry | undefined;

@@ -7,10 +7,10 @@ import { diskSerial } from './serial.js';
  * Opens and locks a disk and serves it. Errors, besides those of `checkDisk`: `KEMARI_DISK_IN_USE` (another domain or a
  * QEMU has it, or the host has it mounted), `KEMARI_NBD_CONNECT`.
  */
-export function attachDisk({ domainUuid, index, disk, socketFd, gate, deferred, onEvent }: DiskAttachment): Disk {
+export function attachDisk({ domainUuid, index, disk, driver, gate, deferred, onEvent }: DiskAttachment): Disk {
   return new addon.Disk({
     name: `disk${index}`,
-    socketFd,
+    ...driver,
     gate,
     target: diskTarget(disk),
     readOnly: disk.readOnly,

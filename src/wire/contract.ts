@@ -29,6 +29,8 @@ export interface Offer {
   /** Milliseconds since the epoch of Unix time. */
   readonly createdAtMs: number;
   readonly machine: MachineDescription;
+  /** What the standby's hypervisor needs beside `config` to have a machine wait: its own bytes, base64. */
+  readonly blueprint: string | null;
   /** SHA-256, hexadecimal: the guest may reboot on the other host. `null` where the domain boots without. */
   readonly bootFiles: { readonly kernel: string | null; readonly ramdisk: string | null };
   /** In the order of `config.disks`. */

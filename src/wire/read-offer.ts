@@ -14,6 +14,9 @@ const FEATURE_LIMIT = 4096;
 const BLOCK_LIMIT = 256;
 const QUEUE_LIMIT = 64;
 const SAMPLE_LIMIT = 256;
+const BASE64 = /^[A-Za-z0-9+/]*=*$/;
+/** With room for the rest of an offer in a message. */
+const BLUEPRINT_LIMIT_LETTERS = 192 << 10;
 const TIMEOUT_LIMIT_MS = 3_600_000;
 
 /** Checks what a primary sent, down to the last key; nothing else of it is kept. Errors: `KEMARI_PEER_PROTOCOL`. */
@@ -36,6 +39,8 @@ export function readOffer(value: unknown): Offer {
     config,
     createdAtMs: shape.integer('createdAtMs', 0, Number.MAX_SAFE_INTEGER),
     machine: readMachine(shape.inner('machine')),
+    blueprint:
+      shape.checked('blueprint', isBlueprint, `null, or base64 of at most ${BLUEPRINT_LIMIT_LETTERS} letters`) ?? null,
     bootFiles: {
       kernel: bootFiles.optionalText('kernel') ?? null,
       ramdisk: bootFiles.optionalText('ramdisk') ?? null,
@@ -61,7 +66,7 @@ function readConfig(shape: Shape): DomainConfig {
     // It becomes a file's name.
     name: shape.checked('name', (value): value is string => matches(value, /^[\w.-]{1,64}$/), 'a name of a domain'),
     uuid: shape.checked('uuid', (value): value is string => matches(value, UUID), 'a UUID'),
-    machine: shape.oneOf('machine', ['q35', 'pc', 'microvm']),
+    machine: shape.oneOf('machine', ['q35', 'pc', 'microvm', 'xen']),
     accel: shape.oneOf('accel', ['auto', 'kvm', 'tcg']),
     virtio: shape.oneOf('virtio', ['legacy', 'modern']),
     cpu: shape.text('cpu'),
@@ -124,7 +129,7 @@ function readMachine(shape: Shape): MachineDescription {
     hypervisor: shape.text('hypervisor'),
     version: shape.text('version'),
     machine: shape.text('machine'),
-    accel: shape.oneOf('accel', ['kvm', 'tcg']),
+    accel: shape.oneOf('accel', ['kvm', 'tcg', 'xen']),
     cpuModel: shape.text('cpuModel'),
     cpuFeatures: shape.texts('cpuFeatures', FEATURE_LIMIT),
     vcpus: shape.integer('vcpus', 1, VCPU_LIMIT),
@@ -160,4 +165,10 @@ function readGeometry(shape: Shape): DiskGeometry {
     canDiscard: shape.flag('canDiscard'),
     canWriteZeroes: shape.flag('canWriteZeroes'),
   };
+}
+
+function isBlueprint(value: unknown): value is string | undefined {
+  return (
+    value === undefined || (typeof value === 'string' && value.length <= BLUEPRINT_LIMIT_LETTERS && BASE64.test(value))
+  );
 }

@@ -1,6 +1,7 @@
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import type { BenchOptions } from './options.js';
 import type { DomainInfo } from '../../src/host/contract.js';
+import type { Accel } from '../../src/model/machine-description.js';
 
 /** What the figures were measured on. */
 export interface HostDescription {
@@ -10,7 +11,7 @@ export interface HostDescription {
   readonly kernel: string;
   readonly node: string;
   readonly qemu: string;
-  readonly accel: 'kvm' | 'tcg';
+  readonly accel: Accel;
   readonly guest: { readonly machine: string; readonly vcpus: number; readonly diskQueues: number };
   readonly repeats: number;
   readonly secondsEach: number;

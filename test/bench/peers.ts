@@ -12,6 +12,7 @@ import type { Client } from './client.js';
 import { startStorageDaemon } from './storage-daemon.js';
 import type { Undo } from '../../src/bench/undo.js';
 import type { Variant } from './variant.js';
+import type { Accel } from '../../src/model/machine-description.js';
 
 /** Who serves the disks; NICs are always QEMU's own virtio-net on a tap, without vhost. */
 export type PeerKind = 'qemu' | 'qemu+iothread' | 'qemu-storage-daemon';
@@ -20,7 +21,7 @@ export interface PeerOptions {
   readonly kind: PeerKind;
   readonly qemu: QemuBinary;
   readonly client: Client;
-  readonly accel: 'kvm' | 'tcg';
+  readonly accel: Accel;
   /** As kemari has it, with the peer's own name, MAC, address and copy of the root disk. */
   readonly config: DomainConfig;
   readonly address: string;

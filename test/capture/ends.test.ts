@@ -76,7 +76,7 @@ guestTest(
         (error: unknown) => error as { code: string },
       );
       while (process.hrtime.bigint() - begun < BigInt(delayUs) * 1000n);
-      process.kill(subject.machine.pid, 'SIGKILL');
+      process.kill(subject.machine.pid!, 'SIGKILL');
       const error = await taken;
       if (error === undefined) {
         whole += 1;

@@ -100,6 +100,7 @@ export class Subject implements BackEnds {
           subject.#wake();
         },
         onProcess: () => undefined,
+        onXenDomain: () => undefined,
         onOutput: (line) => subject.output.push(line),
       });
       return subject;
@@ -112,9 +113,13 @@ export class Subject implements BackEnds {
   disk(index: number, socketFd: number): void {
     const disk = this.config.disks[index]!;
     this.devices[index] = attachDisk({
-      ...{ domainUuid: this.config.uuid, index, disk, socketFd, gate: this.gate },
+      ...{ domainUuid: this.config.uuid, index, disk, driver: { socketFd }, gate: this.gate },
       onEvent: (event) => this.#deviceEvents.push(event.text),
     });
+  }
+
+  xenDisk(): never {
+    throw new Error('it is no guest of Xen');
   }
 
   vif(index: number, socketFd: number): void {
@@ -142,8 +147,7 @@ export class Subject implements BackEnds {
   /** A capture of this guest that is not attached yet. */
   capture(link: LinkSender): Capture {
     return new addon.Capture({
-      ...{ pid: this.machine.pid, vcpuThreads: this.machine.vcpuThreads, ramFd: this.ramFd },
-      monitorFd: this.machine.takeCaptureMonitor(),
+      ...this.machine.captureSource(),
       ...{ gate: this.gate, devices: this.devices, console: this.console_, link },
     });
   }

@@ -49,7 +49,7 @@ function pageTablesKb(pid: number): number {
 guestTest(`a capture that was detached has left nothing in QEMU, and nothing here${missing}`, async (t) => {
   const subject = await Subject.boot({ machine: 'microvm' });
   t.teardown(() => subject.close());
-  const { pid } = subject.machine;
+  const pid = subject.machine.pid!;
   const image = new testing.CheckpointImage(subject.config.memoryBytes);
   const capture = subject.capture(image);
   t.teardown(() => capture.close());
@@ -93,7 +93,7 @@ guestTest(`what is written between two attachments is in the first checkpoint of
 guestTest(`memory that a guest has not touched costs no page tables and no pages${missing}`, async (t) => {
   const subject = await Subject.boot({ machine: 'microvm', memoryMib: 8192 });
   t.teardown(() => subject.close());
-  const { pid } = subject.machine;
+  const pid = subject.machine.pid!;
   const image = new testing.CheckpointImage(subject.config.memoryBytes);
   const capture = subject.capture(image);
   t.teardown(() => capture.close());

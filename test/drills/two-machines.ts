@@ -114,7 +114,7 @@ export class TwoMachines {
   /** Stops the machine for good and takes its checkpoint; its memory goes into `target`. */
   async capture(side: Side, target: Side): Promise<Takeover> {
     const { devices } = side.run;
-    const fd = side.machine.takeCaptureMonitor();
+    const fd = monitorOf(side.machine);
     const qmp = new QmpClient(new Socket({ fd, readable: true, writable: true }), {
       onEvent: () => undefined,
       onBroken: () => undefined,
@@ -125,7 +125,7 @@ export class TwoMachines {
     await qmp.execute('xen-save-devices-state', { filename: file, live: false });
     devices.gate.cut();
     const parts = devices.all.map((device) => device.cut());
-    const console = devices.consoleDevice.cut();
+    const console = devices.consoleDevice!.cut();
     const size = this.config.memoryBytes;
     new Uint8Array(testing.map(target.ramFd, size)).set(new Uint8Array(testing.map(side.ramFd, size)));
     qmp.close();
@@ -177,11 +177,12 @@ export class TwoMachines {
         socket.on('error', () => socket.destroy());
       },
       onProcess: () => undefined,
+      onXenDomain: () => undefined,
       onOutput: () => undefined,
       onEvent: (event) => events.push(event),
     });
     const machine = await begin(run);
-    const side = { run, machine, ramFd: run.ramFd, console: () => shown, events };
+    const side = { run, machine, ramFd: ramOf(machine), console: () => shown, events };
     this.#sides.push(side);
     return side;
   }
@@ -212,4 +213,17 @@ export class TwoMachines {
       vif: Array.from({ length: vifs }, () => `bridge=${BRIDGE}, queues=${queues}`),
     };
   }
+}
+
+/** A monitor of QEMU's for whoever captures; the caller's to close. */
+export function monitorOf(machine: Machine): number {
+  const source = machine.captureSource();
+  if ('monitorFd' in source) return source.monitorFd;
+  throw new Error("the machine is none of QEMU's");
+}
+
+function ramOf(machine: Machine): number {
+  const memory = machine.standbyMemory();
+  if ('ramFd' in memory) return memory.ramFd;
+  throw new Error('guest memory is no file');
 }

@@ -29,7 +29,7 @@ const GEOMETRY: Offer['diskGeometry'][number] = {
 /** An offer as a primary makes it. */
 export function offer(change: Partial<Offer> = {}): Offer {
   return {
-    ...{ kemariVersion: '0.1.0', purpose: 'protect', createdAtMs: 1, machine: MACHINE, generation: 0 },
+    ...{ kemariVersion: '0.1.0', purpose: 'protect', createdAtMs: 1, machine: MACHINE, blueprint: null, generation: 0 },
     config: configOf('web', 'disk = ["/srv/web.img,raw,xvda,rw"]\nvif = ["bridge=none"]'),
     bootFiles: { kernel: '00'.repeat(32), ramdisk: null },
     disks: [{ vdev: 'xvda', sizeBytes: 1 << 20, kind: 'file', identity: 'nonce', sample: ['aa', 'bb', 'cc', 'dd'] }],

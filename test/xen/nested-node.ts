@@ -1,10 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, realpathSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, realpathSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { waitUntil } from '../../src/base/deadline.js';
 import { messageOf } from '../../src/base/errors.js';
 import { readJsonLines, writeJsonLine } from '../../src/base/json-lines.js';
 import { AGENT_PORT, type AgentEvent, type AgentRequest } from './agent-protocol.js';
@@ -45,6 +46,13 @@ export interface Cable {
   readonly end: 'listens' | 'connects';
 }
 
+/** What a node has besides its own. */
+export interface Attached {
+  readonly cable?: Cable;
+  /** An image file that several nodes write to, their second disk (/dev/vdb). It outlives them as storage outlives a host. */
+  readonly sharedDisk?: string;
+}
+
 /**
  * A whole machine that runs Xen and a dom0, in a QEMU of this process: emulated, AMD with SVM, so that it needs nothing of
  * the host. Its disk is a snapshot. In dom0, /srv/kemari is this project and `node` is the Node.js that runs this.
@@ -67,10 +75,10 @@ export class NestedNode {
   }
 
   /** Starts a machine and waits until dom0 takes commands. When that fails nothing is left. */
-  static async boot(name: string, cable?: Cable): Promise<NestedNode> {
+  static async boot(name: string, attached: Attached = {}): Promise<NestedNode> {
     const node = new NestedNode(name);
     try {
-      await node.#boot(cable);
+      await node.#boot(attached);
       return node;
     } catch (error) {
       const log = node.log();
@@ -133,7 +141,7 @@ export class NestedNode {
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  async #boot(cable: Cable | undefined): Promise<void> {
+  async #boot(attached: Attached): Promise<void> {
     const socketPath = join(this.folder, 'agent');
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
@@ -155,10 +163,15 @@ export class NestedNode {
         );
       });
     });
+    // QEMU 7.2 tries to connect once.
+    if (attached.cable?.end === 'connects') {
+      const { path } = attached.cable;
+      await waitUntil(() => existsSync(path), { timeoutMs: BOOT_TIMEOUT_MS });
+    }
     // If this process dies, so does the machine.
     const child = spawn(
       'setpriv',
-      ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...this.#arguments(socketPath, cable)],
+      ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...this.#arguments(socketPath, attached)],
       {
         stdio: ['ignore', 'ignore', 'pipe'],
       },
@@ -178,7 +191,7 @@ export class NestedNode {
     await Promise.race([ready, ended, expiry(BOOT_TIMEOUT_MS, `${this.name} is not up after ${BOOT_TIMEOUT_MS} ms`)]);
   }
 
-  #arguments(socketPath: string, cable: Cable | undefined): string[] {
+  #arguments(socketPath: string, { cable, sharedDisk }: Attached): string[] {
     const share = (tag: string, path: string): string[] => [
       ...['-fsdev', `local,id=${tag},path=${path},security_model=none,readonly=on,multidevs=remap`],
       ...['-device', `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`],
@@ -192,11 +205,18 @@ export class NestedNode {
       ...['-nodefaults', '-display', 'none', '-no-reboot', '-serial', `file:${join(this.folder, 'console')}`],
       ...['-kernel', XEN_IMAGE.hypervisor, '-append', XEN_OPTIONS],
       ...['-initrd', `${XEN_IMAGE.kernel} ${DOM0_OPTIONS},${XEN_IMAGE.initrd}`],
-      ...['-drive', `file=${XEN_IMAGE.disk},format=raw,if=virtio,snapshot=on,cache=unsafe`],
+      ...['-drive', `file=${XEN_IMAGE.disk},format=raw,if=none,id=root,snapshot=on,cache=unsafe`],
+      ...['-device', 'virtio-blk-pci,drive=root'],
       ...share('kemari', PROJECT),
       ...share('node', dirname(realpathSync(process.execPath))),
       ...['-chardev', `socket,id=agent,path=${socketPath}`],
       ...['-device', 'virtio-serial-pci', '-device', `virtserialport,chardev=agent,name=${AGENT_PORT}`],
+      ...(sharedDisk === undefined
+        ? []
+        : [
+            ...['-drive', `file=${sharedDisk},format=raw,if=none,id=shared,cache=writeback,file.locking=off`],
+            ...['-device', 'virtio-blk-pci,drive=shared,serial=kemari-shared,share-rw=on'],
+          ]),
       ...(cable === undefined ? [] : ['-netdev', stream(cable), '-device', 'virtio-net-pci,netdev=cable']),
     ];
   }

@@ -31,8 +31,8 @@ xenTest(
     const folder = mkdtempSync(join(tmpdir(), 'kemari-xen-cable-'));
     const path = join(folder, 'socket');
     const booting = await Promise.allSettled([
-      NestedNode.boot('first', { path, end: 'listens' }),
-      NestedNode.boot('second', { path, end: 'connects' }),
+      NestedNode.boot('first', { cable: { path, end: 'listens' } }),
+      NestedNode.boot('second', { cable: { path, end: 'connects' } }),
     ]);
     const nodes = booting.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
     const pids = nodes.map((node) => node.pid);

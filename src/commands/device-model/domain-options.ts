@@ -13,6 +13,7 @@ export interface DomainOptions {
   readonly cacheDirectory: string;
   readonly privateDirectory: string;
   readonly onProcess: (pid: number) => void;
+  readonly onXenDomain: (domid: number) => void;
   readonly hypervisor: Hypervisor;
   readonly logger: Logger;
   /** How it begins: by `start`, with or without letting the guest run, or by `standBy`. */

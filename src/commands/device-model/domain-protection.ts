@@ -39,7 +39,7 @@ export interface ProtectionWorld {
     signal: AbortSignal,
   ): Promise<FoundStandby>;
   openCapture(run: MachineRun, link: LinkSender): Capture;
-  machineRuns(pid: number): boolean;
+  machineRuns(pid: number | undefined): boolean;
 }
 
 /** How often those who watch are shown the counters. */

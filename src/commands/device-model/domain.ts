@@ -16,6 +16,7 @@ import type { DomainInfo, ProtectionEnd, ProtectionRequest } from '../../host/co
 import { DomainProtection } from './domain-protection.js';
 import { ENDS, NOT_THE_MACHINES, reasonOf } from './domain-ends.js';
 import type { DomainOptions } from './domain-options.js';
+import type { Accel } from '../../model/machine-description.js';
 import { LEAVE_TIMEOUT_MS } from './leave.js';
 import { MachineRun, type RunEvent } from './machine-run.js';
 
@@ -33,7 +34,7 @@ export class Domain {
   #effects: Promise<void> = Promise.resolve();
   #end: (how: { readonly failed: boolean }) => void = () => undefined;
   #version = '';
-  #accel: 'kvm' | 'tcg' = 'tcg';
+  #accel: Accel = 'tcg';
 
   constructor(options: DomainOptions) {
     this.#options = options;
@@ -315,6 +316,10 @@ export class Domain {
         this.#options.onProcess(pid);
         logger.info({ event: 'machine-process', pid }, 'the machine has a process');
       },
+      onXenDomain: (xenDomid) => {
+        this.#options.onXenDomain(xenDomid);
+        logger.info({ event: 'machine-domain', xenDomid }, `the machine is domain ${xenDomid} of Xen`);
+      },
       onOutput: (line) => {
         logger.warn({ source: 'hypervisor' }, line);
       },
@@ -334,7 +339,10 @@ export class Domain {
     const { logger } = this.#options;
     this.#version = version;
     this.#accel = accel;
-    logger.info({ event: 'machine-started', pid, version, accel }, `QEMU ${version} is up (${accel})`);
+    logger.info(
+      { event: 'machine-started', pid, version, accel },
+      `${accel === 'xen' ? 'Xen' : 'QEMU'} ${version} has the machine (${accel})`,
+    );
   }
 
   #runEvent(event: RunEvent): void {

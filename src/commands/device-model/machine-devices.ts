@@ -14,8 +14,10 @@ import {
   type RingDevice,
   type Nic,
 } from '../../native/addon.js';
+import type { DeviceNodes } from '../../ring/xen/device-nodes.js';
 import { GuestAgent } from './guest-agent.js';
 import { StorageWatch } from './storage-watch.js';
+import { XenBackEnds } from './xen-back-ends.js';
 import type { AttachedVif } from '../../ring/contract.js';
 import { attachVif } from '../../ring/vif.js';
 import { attachDisk } from '../../storage/disk.js';
@@ -41,7 +43,9 @@ export class MachineDevices implements BackEnds {
   #console: Console | undefined;
   #agent: GuestAgent | undefined;
 
+  #xen: XenBackEnds | undefined;
   #standby: readonly DiskGeometry[] | undefined;
+  #standbyNodes: readonly DeviceNodes[] | undefined;
 
   constructor(domid: number, config: DomainConfig, owner: DeviceOwner) {
     this.#domid = domid;
@@ -54,9 +58,10 @@ export class MachineDevices implements BackEnds {
   }
 
   /** Before the machine starts: its devices are a standby's, closed until `open`. */
-  defer(geometries: readonly DiskGeometry[]): void {
+  defer(geometries: readonly DiskGeometry[], nodes: readonly DeviceNodes[]): void {
     assert(this.#disks.length === 0, 'devices are deferred before there are any');
     this.#standby = geometries;
+    this.#standbyNodes = nodes;
   }
 
   disk(index: number, socketFd: number): void {
@@ -68,7 +73,37 @@ export class MachineDevices implements BackEnds {
     const deferred = this.#standby?.[index];
     assert(this.#standby === undefined || deferred !== undefined, 'a standby knows the geometry of every disk');
     const domainUuid = this.#config.uuid;
-    this.#disks.push(attachDisk({ domainUuid, index, disk, socketFd, gate: this.#gate, deferred, onEvent }));
+    const driver = { socketFd };
+    this.#disks.push(attachDisk({ domainUuid, index, disk, driver, gate: this.#gate, deferred, onEvent }));
+  }
+
+  async xenDisk(index: number, domid: number): Promise<void> {
+    const disk = this.#config.disks[index];
+    assert(disk !== undefined, 'a hypervisor connects only disks of the configuration');
+    this.#xen ??= await XenBackEnds.open();
+    const domainUuid = this.#config.uuid;
+    const deferred = this.#standby?.[index];
+    await this.#xen.serveDisk({
+      ...{ domid, vdev: disk.vdev, nodes: this.#standbyNodes?.[index] },
+      // The guest's driver may start over, and then has another.
+      open: (onEvent) =>
+        (this.#disks[index] = attachDisk({
+          ...{ domainUuid, index, disk, driver: { xen: { domid } }, gate: this.#gate, deferred, onEvent },
+        })),
+      onEvent: (event) => {
+        this.#owner.onDeviceEvent(`disk ${disk.vdev}`, event);
+      },
+    });
+  }
+
+  /** What a standby is to know of devices of a guest of Xen's. */
+  async xenNodes(): Promise<readonly DeviceNodes[]> {
+    return (await this.#xen?.nodes()) ?? [];
+  }
+
+  /** Once the guest is in place: what only then finds its driver. */
+  connect(): void {
+    this.#xen?.connect();
   }
 
   vif(index: number, socketFd: number): void {
@@ -102,8 +137,8 @@ export class MachineDevices implements BackEnds {
     return this.#gate;
   }
 
-  get consoleDevice(): Console {
-    assert(this.#console !== undefined, 'a machine that has started has its console');
+  /** undefined where the hypervisor serves it itself. */
+  get consoleDevice(): Console | undefined {
     return this.#console;
   }
 
@@ -133,7 +168,7 @@ export class MachineDevices implements BackEnds {
       throw new KemariError('KEMARI_RING_STATE', text);
     }
     for (const [index, device] of all.entries()) device.restore(devices[index] ?? Buffer.alloc(0));
-    this.consoleDevice.restore(console);
+    this.#console?.restore(console);
   }
 
   console(guestFd: number): void {
@@ -159,6 +194,7 @@ export class MachineDevices implements BackEnds {
   /** After the machine is gone: what is in flight is completed or abandoned, taps and files are let go. */
   async close(): Promise<void> {
     this.#storageWatch.close();
+    await this.#xen?.end();
     await Promise.all(this.all.map((device) => device.close()));
     await this.#console?.close();
     this.#agent?.close();

@@ -2,10 +2,11 @@ import { closeSync } from 'node:fs';
 import { assert } from '../../base/assert.js';
 import { KemariError } from '../../base/errors.js';
 import type { DomainConfig } from '../../model/domain-config.js';
-import type { Hypervisor, Machine, MachineEvent } from '../../hypervisor/contract.js';
-import { addon, type DeviceEvent, type DiskGeometry } from '../../native/addon.js';
+import type { Hypervisor, Machine, MachineEvent, MachineOptions } from '../../hypervisor/contract.js';
+import type { DeviceEvent, DiskGeometry } from '../../native/addon.js';
 import { GuestClock } from './guest-clock.js';
 import { MachineDevices } from './machine-devices.js';
+import { readRunBlueprint, writeRunBlueprint } from './run-blueprint.js';
 
 /** A device whose connection ended usually means that the machine's process did, which says more: wait so long for that. */
 const DISCONNECT_GRACE_MS = 1_000;
@@ -25,14 +26,17 @@ export interface RunOptions {
   readonly privateDirectory: string;
   readonly attachConsole: (outletFd: number) => void;
   readonly onProcess: (pid: number) => void;
+  readonly onXenDomain: (domid: number) => void;
   readonly onOutput: (line: string) => void;
   /** Not called any more once `end` was. */
   readonly onEvent: (event: RunEvent) => void;
 }
 
 export interface StandbyOptions {
-  /** Guest RAM with `config.memoryBytes`; it stays the caller's. */
-  readonly ramFd: number;
+  /** Of `Hypervisor.createRam`; it stays the caller's. */
+  readonly ramFd: number | undefined;
+  /** The primary's machine's. */
+  readonly blueprint?: Buffer | undefined;
   /** The primary's disks (`MachineDevices.diskGeometries`), in the order of the configuration. */
   readonly geometries: readonly DiskGeometry[];
 }
@@ -62,7 +66,6 @@ export class MachineRun {
   #disconnected: NodeJS.Timeout | undefined;
   /** Guest RAM that belongs to the run. */
   #ownRamFd: number | undefined;
-  #ramFd: number | undefined;
   #clock: GuestClock | undefined;
 
   constructor(options: RunOptions) {
@@ -84,25 +87,20 @@ export class MachineRun {
     return this.#machine;
   }
 
-  /** The file of guest RAM; it belongs to the run, or to the caller of `prepareStandby`. */
-  get ramFd(): number {
-    assert(this.#ramFd !== undefined, 'a run that has started has guest RAM');
-    return this.#ramFd;
-  }
-
   /** Errors: those of Hypervisor.start and of the devices; `KEMARI_INTERRUPTED` when it was ended already. */
   start(): Promise<Machine> {
-    const { config } = this.#options;
-    this.#ownRamFd = addon.createRam(`kemari-${config.name}`, config.memoryBytes);
-    return this.#startMachine(this.#ownRamFd, false);
+    const { config, hypervisor } = this.#options;
+    this.#ownRamFd = hypervisor.createRam(config);
+    return this.#startMachine({ ramFd: this.#ownRamFd, incoming: false });
   }
 
   /**
    * Starts a machine that waits to take over: its disks are not opened and its taps are down. Errors: those of `start`.
    */
-  prepareStandby({ ramFd, geometries }: StandbyOptions): Promise<Machine> {
-    this.#devices.defer(geometries);
-    return this.#startMachine(ramFd, true);
+  prepareStandby({ ramFd, geometries, blueprint }: StandbyOptions): Promise<Machine> {
+    const read = blueprint === undefined ? undefined : readRunBlueprint(blueprint);
+    this.#devices.defer(geometries, read?.devices ?? []);
+    return this.#startMachine({ ramFd, incoming: true, blueprint: read?.machine });
   }
 
   /**
@@ -117,16 +115,25 @@ export class MachineRun {
     for (const result of results) {
       if (result.status === 'rejected') throw result.reason;
     }
+    this.#devices.connect();
     if (guestPaused) this.#clock?.stopped();
     this.#clock?.tookOver(lostMs);
   }
 
-  async #startMachine(ramFd: number, incoming: boolean): Promise<Machine> {
-    this.#ramFd = ramFd;
+  /** What another host needs beside the configuration to have a machine wait for this one's state; undefined: nothing. */
+  async blueprint(): Promise<Buffer | undefined> {
+    assert(this.#machine !== undefined, 'only a machine that runs is copied');
+    const machine = await this.#machine.blueprint();
+    if (machine === undefined) return undefined;
+    return writeRunBlueprint({ machine, devices: await this.#devices.xenNodes() });
+  }
+
+  async #startMachine(memory: Pick<MachineOptions, 'ramFd' | 'incoming' | 'blueprint'>): Promise<Machine> {
     if (this.#ending !== undefined) throw new KemariError('KEMARI_INTERRUPTED', 'the domain ended before it started');
-    const { domid, config, hypervisor, cacheDirectory, privateDirectory, onProcess, onOutput } = this.#options;
+    const { domid, config, hypervisor, cacheDirectory, privateDirectory } = this.#options;
+    const { onProcess, onXenDomain, onOutput } = this.#options;
     this.#starting = hypervisor.start({
-      ...{ domid, config, cacheDirectory, privateDirectory, onProcess, onOutput, ramFd, incoming },
+      ...{ domid, config, cacheDirectory, privateDirectory, onProcess, onXenDomain, onOutput, ...memory },
       backEnds: this.#devices,
       signal: this.#abort.signal,
       onEvent: (event) => {

@@ -8,7 +8,7 @@ import { readKey } from '../../host/key-file.js';
 import type { HostPaths } from '../../host/paths.js';
 import { isRunning, identifyProcess } from '../../host/process-identity.js';
 import type { DomainConfig } from '../../model/domain-config.js';
-import { LEASE_SHARE, policyText, type ProtectionOptions } from '../../model/protection.js';
+import { LEASE_SHARE, linkConnectTimeoutMs, policyText, type ProtectionOptions } from '../../model/protection.js';
 import { addon } from '../../native/addon.js';
 import type { Capture } from '../../native/capture.js';
 import type { LinkSender, SenderEvent } from '../../native/link.js';
@@ -63,30 +63,34 @@ export class StandbyFinder implements ProtectionWorld {
   }
 
   openCapture(run: MachineRun, link: LinkSender): Capture {
-    const { machine, devices, ramFd } = run;
+    const { machine, devices } = run;
     assert(machine !== undefined, 'only a machine that runs is captured');
     return new addon.Capture({
-      ...{ pid: machine.pid, vcpuThreads: machine.vcpuThreads, monitorFd: machine.takeCaptureMonitor(), ramFd, link },
-      ...{ gate: devices.gate, devices: devices.all, console: devices.consoleDevice },
+      ...{ gate: devices.gate, devices: devices.all, console: devices.consoleDevice, link },
+      ...machine.captureSource(),
     });
   }
 
-  machineRuns(pid: number): boolean {
+  machineRuns(pid: number | undefined): boolean {
+    if (pid === undefined) return true; // its end is told by the machine itself
     const identity = identifyProcess(pid);
     return identity !== undefined && isRunning(identity);
   }
 
-  async #offer({ options }: ProtectionRequest, { machine, devices }: MachineRun): Promise<Offer> {
+  async #offer({ options }: ProtectionRequest, run: MachineRun): Promise<Offer> {
     const { host, config, createdAtMs } = this.#options;
+    const { machine, devices } = run;
     assert(machine !== undefined, 'only a machine that runs is protected');
-    const [description, bootFiles, disks] = await Promise.all([
+    const [description, blueprint, bootFiles, disks] = await Promise.all([
       machine.describe(),
+      run.blueprint(),
       hashBootFiles(config),
       identifyDisks(config.disks),
     ]);
     return {
       kemariVersion: ownVersion(),
       ...{ purpose: options.purpose, config, createdAtMs, machine: description, bootFiles, disks },
+      blueprint: blueprint?.toString('base64') ?? null,
       diskGeometry: devices.diskGeometries(),
       generation: this.#ownership.generation(config.uuid),
       instance: thisInstance(host),
@@ -106,6 +110,7 @@ export class StandbyFinder implements ProtectionWorld {
   ): FoundStandby {
     const { config } = this.#options;
     const { streamFd, leaseFd, standby } = connection;
+    const addressSpaceBytes = run.machine?.addressSpaceBytes ?? config.memoryBytes;
     const peer: OwnershipPeer = { hostName: standby.hostName, addresses: standby.addresses.map(({ host }) => host) };
     this.#ownership.protect(config, peer);
     return {
@@ -113,7 +118,8 @@ export class StandbyFinder implements ProtectionWorld {
       encrypted: security.kind === 'psk',
       openLink: (onEvent: (event: SenderEvent) => void): LinkSender =>
         new addon.LinkSender({
-          ...{ streamFd, leaseFd, onEvent, leaseMs: offer.leaseMs, ramBytes: config.memoryBytes },
+          ...{ streamFd, leaseFd, onEvent, leaseMs: offer.leaseMs, ramBytes: addressSpaceBytes },
+          connectTimeoutMs: linkConnectTimeoutMs(offer),
           key: security.kind === 'psk' ? security.key : undefined,
           token: Buffer.from(standby.token, 'hex'),
           compress: options.compress,

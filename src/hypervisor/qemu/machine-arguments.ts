@@ -1,4 +1,4 @@
-import type { DomainConfig, VifConfig } from '../../model/domain-config.js';
+import type { DomainConfig, MachineType, VifConfig } from '../../model/domain-config.js';
 import { KemariError } from '../../base/errors.js';
 import { isAtLeast } from './binary.js';
 
@@ -122,7 +122,7 @@ function fdPath(fd: number): string {
 }
 
 function machineOptions(config: DomainConfig): string {
-  switch (config.machine) {
+  switch (qemuMachine(config)) {
     case 'q35':
       return 'q35,memory-backend=ram,usb=off,graphics=off,vmport=off,smm=off,sata=off';
     case 'pc':
@@ -130,6 +130,12 @@ function machineOptions(config: DomainConfig): string {
     case 'microvm':
       return 'microvm,memory-backend=ram,acpi=on,pcie=off,rtc=on,isa-serial=on,auto-kernel-cmdline=off';
   }
+}
+
+/** Errors: `KEMARI_INTERNAL` for a domain that is none of QEMU's. */
+export function qemuMachine({ name, machine }: DomainConfig): MachineType {
+  if (machine !== 'xen') return machine;
+  throw new KemariError('KEMARI_INTERNAL', `domain "${name}" is Xen's, and QEMU is to start it`);
 }
 
 function machineExtras(config: DomainConfig): string[] {

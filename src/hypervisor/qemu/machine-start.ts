@@ -9,7 +9,7 @@ import type { QemuBinary } from './binary.js';
 import { openBootFile } from './boot-files.js';
 import { placeFirmware, readFirmware } from './firmware.js';
 import { IncomingState } from './incoming-state.js';
-import { machineArguments, type MachineDescriptors } from './machine-arguments.js';
+import { machineArguments, qemuMachine, type MachineDescriptors } from './machine-arguments.js';
 import { machineEvent, QemuMachine } from './machine.js';
 import type { Privileges } from './privileges.js';
 import { QmpClient } from './qmp-client.js';
@@ -50,7 +50,7 @@ export class MachineStart {
     const qmpSocket = new Socket({ fd: qmpFd, readable: true, writable: true });
     let process: QemuProcess | undefined;
     try {
-      const firmware = await readFirmware(this.#qemu.command, this.#options.config.machine);
+      const firmware = await readFirmware(this.#qemu.command, qemuMachine(this.#options.config));
       process = await this.#spawn(this.#open(qmpChildFd));
       this.#fds.closeOurs();
       const qmp = this.#connect(qmpSocket, process);
@@ -60,7 +60,7 @@ export class MachineStart {
       const vcpuThreads = await readVcpuThreads(qmp);
       return new QemuMachine({
         ...{ process, qmp, version: this.#qemu.version, accel: this.#accel, vcpuThreads },
-        config: this.#options.config,
+        ...{ config: this.#options.config, ramFd: this.#options.ramFd },
         ...{ capturePath: this.#capturePath, firmware, incoming: this.#incoming, lastWords: () => this.#lastWords() },
       });
     } catch (error) {

@@ -3,6 +3,8 @@ import { assert } from '../../base/assert.js';
 import { KemariError, messageOf } from '../../base/errors.js';
 import type { DomainConfig } from '../../model/domain-config.js';
 import { addon } from '../../native/addon.js';
+import type { QemuSource } from '../../native/capture.js';
+import type { StandbyMemory } from '../../native/link.js';
 import type { MachineDescription } from '../../model/machine-description.js';
 import type { Machine, MachineEvent } from '../contract.js';
 import { describeMachine } from './describe.js';
@@ -19,6 +21,8 @@ export interface QemuMachineParts {
   readonly version: string;
   readonly accel: 'kvm' | 'tcg';
   readonly vcpuThreads: readonly number[];
+  /** undefined: QEMU's own. */
+  readonly ramFd: number | undefined;
   readonly config: DomainConfig;
   /** Where the second monitor listens; the name goes with the machine. */
   readonly capturePath: string;
@@ -34,7 +38,6 @@ export interface QemuMachineParts {
 export class QemuMachine implements Machine {
   readonly version: string;
   readonly accel: 'kvm' | 'tcg';
-  readonly vcpuThreads: readonly number[];
   readonly #parts: QemuMachineParts;
   readonly #process: QemuProcess;
   readonly #qmp: QmpClient;
@@ -45,7 +48,6 @@ export class QemuMachine implements Machine {
     this.#qmp = parts.qmp;
     this.version = parts.version;
     this.accel = parts.accel;
-    this.vcpuThreads = parts.vcpuThreads;
   }
 
   get pid(): number {
@@ -69,8 +71,29 @@ export class QemuMachine implements Machine {
     await Promise.all([this.#qmp.nextEvent('RESET'), this.#qmp.execute('system_reset')]);
   }
 
-  takeCaptureMonitor(): number {
-    return addon.connectUnix(this.#parts.capturePath);
+  get addressSpaceBytes(): number {
+    return this.#parts.config.memoryBytes;
+  }
+
+  /** A second QMP monitor, on which nothing was read or said yet; when it is closed the next one may be taken. */
+  captureSource(): QemuSource {
+    const { capturePath, vcpuThreads } = this.#parts;
+    return { pid: this.pid, vcpuThreads, ramFd: this.#ramFd, monitorFd: addon.connectUnix(capturePath) };
+  }
+
+  standbyMemory(): StandbyMemory {
+    return { ramFd: this.#ramFd };
+  }
+
+  /** The configuration says all. */
+  blueprint(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  get #ramFd(): number {
+    const { ramFd } = this.#parts;
+    assert(ramFd !== undefined, 'a machine whose memory is looked at was given a file for it');
+    return ramFd;
   }
 
   async load(state: Buffer): Promise<void> {

@@ -1,4 +1,6 @@
 import { KemariError } from '../../base/errors.js';
+import type { DomainConfig } from '../../model/domain-config.js';
+import { addon } from '../../native/addon.js';
 import type { Hypervisor, Machine, MachineOptions } from '../contract.js';
 import { findQemu, type QemuBinary } from './binary.js';
 import { kvmAccess, probeKvm } from './kvm-probe.js';
@@ -11,6 +13,10 @@ export class Qemu implements Hypervisor {
 
   constructor(environment: NodeJS.ProcessEnv) {
     this.#environment = environment;
+  }
+
+  createRam({ name, memoryBytes }: DomainConfig): number {
+    return addon.createRam(`kemari-${name}`, memoryBytes);
   }
 
   /** Errors: `KEMARI_HYPERVISOR_MISSING`, `_TOO_OLD`, `_PROBE`, `_NO_KVM`, `_START`; `KEMARI_BOOT_FILE`, `KEMARI_MACHINE_DEVICES`. */

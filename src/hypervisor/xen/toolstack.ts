@@ -46,11 +46,16 @@ export async function xl(...args: readonly string[]): Promise<string> {
   }
 }
 
+/** Every domain of this host. Errors: those of `xl`. */
+export async function listDomains(): Promise<readonly ToolstackDomain[]> {
+  return JSON.parse(await xl('list', '-l')) as ToolstackDomain[];
+}
+
 /**
  * The domain of this name or domid. Errors: `KEMARI_XEN_GONE` where there is none; those of `xl`.
  */
 export async function findDomain(nameOrDomid: string): Promise<ToolstackDomain> {
-  const domains = JSON.parse(await xl('list', '-l')) as ToolstackDomain[];
+  const domains = await listDomains();
   const found = domains.find(
     ({ domid, config }) => config.c_info.name === nameOrDomid || String(domid) === nameOrDomid,
   );

@@ -1,4 +1,5 @@
 import { KemariError } from '../../base/errors.js';
+import { BLOCK_SCRIPT } from '../../model/xen-scripts.js';
 import type { Disk } from '../../native/ring.js';
 import type { SplitDevice } from './split-device.js';
 import { numberIn } from './xenbus.js';
@@ -21,7 +22,7 @@ export interface VbdEntry {
 /** A disk of a Xen guest (xen/include/public/io/blkif.h). */
 export const vbd: SplitDevice<VbdEntry, Disk> = {
   type: 'vbd',
-  script: 'block-kemari',
+  script: BLOCK_SCRIPT,
 
   async entry(backend) {
     return {

@@ -1,7 +1,7 @@
 import { KemariError, messageOf } from '../../base/errors.js';
-import type { DeviceEvent, RingDevice } from '../../native/ring.js';
+import type { DeviceEvent, RingDevice, XenRings } from '../../native/ring.js';
 import type { ReadNode, SplitDevice } from './split-device.js';
-import { numberIn, XenbusState } from './xenbus.js';
+import { numberIn, SERVER_NODE, XenbusState } from './xenbus.js';
 import type { XenStore } from './xenstore.js';
 
 export interface XenbusDeviceOptions<Entry, Device extends RingDevice> {
@@ -9,6 +9,10 @@ export interface XenbusDeviceOptions<Entry, Device extends RingDevice> {
   readonly store: XenStore;
   /** `/local/domain/0/backend/TYPE/DOMID/DEVICE`. */
   readonly path: string;
+  /** Who serves it: as `SERVER_NODE` names it; undefined: nobody is named there. */
+  readonly server?: string;
+  /** A standby's: where the rings are becomes known, but they are connected by `connectNow`. */
+  readonly isHeld?: boolean | undefined;
   /** Opens the device; its events go to `onEvent`. Called again when the guest's driver starts over. */
   readonly open: (entry: Entry, onEvent: (event: DeviceEvent) => void) => Promise<Device> | Device;
   /** What went wrong with this device; it is closed then, and the guest finds it gone. */
@@ -26,12 +30,23 @@ export class XenbusDevice<Entry, Device extends RingDevice> {
   #frontend = '';
   #device: Device | undefined;
   #connected = false;
+  #rings: XenRings | undefined;
   #watchedFrontend = false;
   #turn: Promise<void> = Promise.resolve();
   #ended = false;
 
+  #placed: () => void = () => undefined;
+  #refused: (error: Error) => void = () => undefined;
+  /** Fulfilled when it is known where the driver's rings are; they are connected then, unless they are held. */
+  readonly placed: Promise<void>;
+
   private constructor(options: XenbusDeviceOptions<Entry, Device>) {
     this.#options = options;
+    this.placed = new Promise((resolve, reject) => {
+      this.#placed = resolve;
+      this.#refused = reject;
+    });
+    this.placed.catch(() => undefined); // not everybody waits for it
   }
 
   /** Follows the device at `path` until `end`, or until xl has removed it. */
@@ -73,6 +88,7 @@ export class XenbusDevice<Entry, Device extends RingDevice> {
     const state = numberIn(await store.read(`${path}/state`));
     if (state === XenbusState.Unknown) return this.#close(); // xl has removed it
     if (state === XenbusState.Closed) return;
+    if ((await store.read(`${path}/${SERVER_NODE}`)) !== this.#options.server) return this.#letGo();
     this.#frontend ||= (await store.read(`${path}/frontend`)) ?? '';
     if (this.#frontend !== '' && !this.#watchedFrontend) {
       this.#watchedFrontend = true;
@@ -82,8 +98,8 @@ export class XenbusDevice<Entry, Device extends RingDevice> {
     const online = (await store.read(`${path}/online`)) !== '0';
     if (state === XenbusState.Closing || !online || this.#isLeaving(frontend)) return this.#leave();
     this.#device ??= await this.#open();
-    if (this.#device === undefined || this.#connected) return;
-    if (frontend === XenbusState.Initialised || frontend === XenbusState.Connected) await this.#connect(this.#device);
+    if (this.#device === undefined || this.#rings !== undefined) return;
+    if (frontend === XenbusState.Initialised || frontend === XenbusState.Connected) await this.#connect();
   }
 
   #isLeaving(frontend: number): boolean {
@@ -94,7 +110,9 @@ export class XenbusDevice<Entry, Device extends RingDevice> {
   // Whoever came before us here, the kernel's back-end, has let go once the script asks for us.
   async #open(): Promise<Device | undefined> {
     const { kind, store, path, open } = this.#options;
-    if ((await store.read(`${path}/kemari-status`)) === undefined) return undefined;
+    const status = await store.read(`${path}/kemari-status`);
+    const isOthers = status === 'ready' && this.#options.server !== undefined && this.#options.isHeld !== true;
+    if (status === undefined || isOthers) return undefined;
     const device = await open(await kind.entry(this.#readerOf(path)), this.#heard);
     try {
       for (const [name, value] of Object.entries(kind.describe(device))) await store.write(`${path}/${name}`, value);
@@ -109,10 +127,27 @@ export class XenbusDevice<Entry, Device extends RingDevice> {
     return device;
   }
 
-  async #connect(device: Device): Promise<void> {
-    device.connectRings(await this.#options.kind.rings(this.#readerOf(this.#frontend)));
+  async #connect(): Promise<void> {
+    this.#rings = await this.#options.kind.rings(this.#readerOf(this.#frontend));
+    if (this.#options.isHeld !== true) {
+      this.connectNow();
+      await this.#setState(XenbusState.Connected);
+    }
+    this.#placed();
+  }
+
+  /** Connects the rings of a device that is held; of no effect where they are not known, or are connected already. */
+  connectNow(): void {
+    if (this.#rings === undefined || this.#device === undefined || this.#connected) return;
     this.#connected = true;
-    await this.#setState(XenbusState.Connected);
+    this.#device.connectRings(this.#rings);
+  }
+
+  /** Another process is named to serve it: what was begun is done, then it may. */
+  async #letGo(): Promise<void> {
+    if (this.#device === undefined) return;
+    await this.#close();
+    await this.#options.store.write(`${this.#options.path}/kemari-status`, 'released');
   }
 
   #readerOf(end: string): ReadNode {
@@ -126,6 +161,7 @@ export class XenbusDevice<Entry, Device extends RingDevice> {
 
   async #close(): Promise<void> {
     this.#connected = false;
+    this.#rings = undefined;
     const device = this.#device;
     this.#device = undefined;
     await device?.close();
@@ -141,9 +177,13 @@ export class XenbusDevice<Entry, Device extends RingDevice> {
   };
 
   async #failed(error: Error): Promise<void> {
-    const { store, path, onError } = this.#options;
+    const { store, path, onError, server } = this.#options;
+    // Rings that another process has served so far stay as they are.
+    const isOthers = server !== undefined && !this.#connected;
+    this.#refused(error);
     onError(error);
     await this.#close();
+    if (isOthers) return;
     // The script may wait for an answer; the store itself may be what failed.
     await store.write(`${path}/kemari-status`, `error ${error.message}`).catch(() => undefined);
     if (await store.read(`${path}/state`).catch(() => undefined)) {

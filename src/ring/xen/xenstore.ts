@@ -4,7 +4,17 @@ import { assert } from '../../base/assert.js';
 import { KemariError } from '../../base/errors.js';
 
 /** Kinds of messages (xen/include/public/io/xs_wire.h). */
-const XS = { DIRECTORY: 1, READ: 2, WATCH: 4, UNWATCH: 5, WRITE: 11, RM: 13, WATCH_EVENT: 15, ERROR: 16 } as const;
+const XS = {
+  DIRECTORY: 1,
+  READ: 2,
+  WATCH: 4,
+  UNWATCH: 5,
+  WRITE: 11,
+  RM: 13,
+  SET_PERMS: 14,
+  WATCH_EVENT: 15,
+  ERROR: 16,
+} as const;
 
 const HEADER_BYTES = 16;
 const MAX_PAYLOAD_BYTES = 4096;
@@ -67,6 +77,11 @@ export class XenStore {
   async list(path: string): Promise<readonly string[]> {
     const payload = await this.#ask(XS.DIRECTORY, [path]).catch(none);
     return payload?.toString('latin1').split('\0').filter(Boolean) ?? [];
+  }
+
+  /** Who owns a node, and who may read it besides; children made later inherit it. */
+  async permit(path: string, owner: number, reader: number): Promise<void> {
+    await this.#ask(XS.SET_PERMS, [path, `n${owner}`, `r${reader}`]);
   }
 
   /** Removes a node and what is below it; nothing where there is none. */

@@ -48,7 +48,7 @@ class FakeMachine implements Machine {
     this.#options.onEvent(event);
   }
 
-  readonly vcpuThreads: readonly number[] = [];
+  readonly addressSpaceBytes = 0;
 
   async pause(): Promise<void> {
     this.#told.push('pause');
@@ -72,8 +72,16 @@ class FakeMachine implements Machine {
     return this.#tell('kill');
   }
 
-  takeCaptureMonitor(): number {
+  captureSource(): never {
     throw new Error('nothing captures it');
+  }
+
+  standbyMemory(): never {
+    throw new Error('nothing is sent to it');
+  }
+
+  blueprint(): Promise<undefined> {
+    return Promise.resolve(undefined);
   }
 
   load(): Promise<void> {
@@ -95,6 +103,10 @@ class FakeMachine implements Machine {
 }
 
 class FakeHypervisor implements Hypervisor {
+  createRam(): undefined {
+    return undefined;
+  }
+
   readonly told: string[] = [];
   readonly machines: FakeMachine[] = [];
   /** What the next start does instead of succeeding: fail, or wait until it is given up. */
@@ -156,6 +168,7 @@ function stand(onCrash: EndAction = 'destroy', paused = false): Stand {
       }),
     ),
     onProcess: () => undefined,
+    onXenDomain: () => undefined,
     attachConsole: closeSync,
     protection: nobody,
     release: () => void told.push('release'),

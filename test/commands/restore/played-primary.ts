@@ -149,7 +149,7 @@ export class PlayedPrimary {
     new Ownership(host).protect(config, { hostName: 'b', addresses: [] });
     return {
       ...{ kemariVersion: '0.1.0', purpose: 'protect', config, createdAtMs: 1, machine: await machine.describe() },
-      ...{ bootFiles: await hashBootFiles(config), disks: await identifyDisks(config.disks) },
+      ...{ blueprint: null, bootFiles: await hashBootFiles(config), disks: await identifyDisks(config.disks) },
       diskGeometry: devices.slice(0, config.disks.length).map((device) => (device as Disk).geometry),
       ...{ generation: 0, instance: thisInstance(host), addresses: [this.host.address] },
       ...{ policy: 'kemari', failover: 'manual', onSilence: 'hold' },

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -22,14 +22,19 @@ function onBench(body: (t: ExecutionContext, bench: Bench) => Promise<void>) {
     const folder = mkdtempSync('/tmp/kemari-incoming-');
     chmodSync(folder, 0o777); // QEMU, which is another user, writes its state here
     const machines: Machine[] = [];
+    const memories: number[] = [];
     const start: Bench['start'] = async (type, incoming, vcpus = 1) => {
       const text = `name = "i"\nmemory = 64\nvcpus = ${vcpus}\nmachine = "${type}"\naccel = "tcg"\ndisk = ["/nowhere,raw,xvda,rw"]\n`;
-      const machine = await new Qemu(process.env).start({
-        domid: machines.length + 1,
-        config: { ...parseDomainFile(text, { name: 'i', folder: '/' }), disks: [] },
+      const hypervisor = new Qemu(process.env);
+      const config = { ...parseDomainFile(text, { name: 'i', folder: '/' }), disks: [] };
+      const ramFd = hypervisor.createRam(config);
+      memories.push(ramFd);
+      const machine = await hypervisor.start({
+        ...{ domid: machines.length + 1, config, ramFd },
         backEnds: {
           disk: () => undefined,
           vif: () => undefined,
+          xenDisk: () => Promise.resolve(),
           agent: () => undefined,
           console: (fd) => new Socket({ fd }).on('error', () => undefined).unref(),
         },
@@ -39,13 +44,16 @@ function onBench(body: (t: ExecutionContext, bench: Bench) => Promise<void>) {
         signal: new AbortController().signal,
         onEvent: () => undefined,
         onProcess: () => undefined,
+        onXenDomain: () => undefined,
         onOutput: () => undefined,
       });
       machines.push(machine);
       return machine;
     };
     const save: Bench['save'] = async (machine) => {
-      const fd = machine.takeCaptureMonitor();
+      const source = machine.captureSource();
+      if (!('monitorFd' in source)) throw new Error("the machine is none of QEMU's");
+      const fd = source.monitorFd;
       const ignore = (): void => undefined;
       const qmp = new QmpClient(new Socket({ fd, readable: true, writable: true }), {
         onEvent: ignore,
@@ -61,6 +69,7 @@ function onBench(body: (t: ExecutionContext, bench: Bench) => Promise<void>) {
       await body(t, { start, save });
     } finally {
       await Promise.all(machines.map((machine) => machine.kill()));
+      for (const fd of memories) closeSync(fd);
       rmSync(folder, { recursive: true, force: true });
     }
   };

@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs';
+import { KemariError } from '../../base/errors.js';
+import { addon } from '../../native/addon.js';
+import type { Hypervisor, Machine, MachineOptions } from '../contract.js';
+import { readBlueprint } from './blueprint.js';
+import { XenMachine, type XenMachineParts } from './machine.js';
+import { listDomains, xl, type ToolstackDomain } from './toolstack.js';
+import { createWaitingDomain } from './waiting-domain.js';
+
+/** Whether this is dom0 of a Xen. */
+export function isControlDomain(): boolean {
+  try {
+    return readFileSync('/proc/xen/capabilities', 'latin1').includes('control_d');
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Xen with patches/xen, and its own toolstack. A machine that is not to wait for another's state is one that runs already: it
+ * is found by the domain's UUID, and goes on as it is.
+ */
+export class Xen implements Hypervisor {
+  createRam(): undefined {
+    return undefined;
+  }
+
+  /** Errors: `KEMARI_XEN_...`. */
+  async start(options: MachineOptions): Promise<Machine> {
+    return options.incoming === true ? this.#wait(options) : this.#find(options);
+  }
+
+  async #find(options: MachineOptions): Promise<Machine> {
+    const { name, uuid } = options.config;
+    const found = (await listDomains()).find(({ config }) => config.c_info.uuid === uuid);
+    if (found === undefined) throw new KemariError('KEMARI_XEN_GONE', `Xen has no domain "${name}" with uuid ${uuid}`);
+    const domain = new addon.XenDomain({ domid: found.domid });
+    const { hasPvContext, frameCount } = domain.info();
+    if (!hasPvContext) {
+      throw new KemariError(
+        'KEMARI_XEN_UNPATCHED',
+        "this hypervisor does not tell what it keeps for a guest; it needs kemari's series (patches/xen)",
+      );
+    }
+    // A guest that runs stays as it is when this fails: the machine is nobody's to end until then.
+    for (const index of options.config.disks.keys()) await options.backEnds.xenDisk(index, found.domid);
+    return this.#machine(options, found, { waits: false, frameCount });
+  }
+
+  async #wait(options: MachineOptions): Promise<Machine> {
+    const { domid: primaryDomid, config, shape } = readBlueprint(options.blueprint);
+    const directory = options.privateDirectory;
+    const domid = await createWaitingDomain({ config, shape, directory, domid: primaryDomid });
+    try {
+      for (const index of options.config.disks.keys()) await options.backEnds.xenDisk(index, domid);
+      return this.#machine(options, { domid, config }, { waits: true, frameCount: shape.frameCount });
+    } catch (error) {
+      await xl('destroy', String(domid));
+      throw error;
+    }
+  }
+
+  #machine(
+    options: MachineOptions,
+    { domid, config }: ToolstackDomain,
+    how: Pick<XenMachineParts, 'waits' | 'frameCount'>,
+  ): XenMachine {
+    options.onXenDomain(domid);
+    const { onEvent } = options;
+    return new XenMachine({ domid, config, ...how, vcpus: options.config.vcpus, onEvent });
+  }
+}

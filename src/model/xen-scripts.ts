@@ -1,0 +1,2 @@
+/** What a disk's entry in xl's configuration names for kemari to serve it: `script=block-kemari`. */
+export const BLOCK_SCRIPT = 'block-kemari';
