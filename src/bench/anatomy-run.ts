@@ -170,7 +170,7 @@ async function measurePoint(
     await writeFile(join(folder, trace), `${JSON.stringify(chromeTrace(pointTitle(point), records))}\n`);
     return { ...point, ...figuresOf(records, applyUs), trace };
   } finally {
-    if (pages > 0) await guest.run(`killall fio; rm -f ${DIRTIED}`, EXTRA_MS);
+    if (pages > 0) await stopWriting(guest);
   }
 }
 
@@ -181,6 +181,22 @@ function writeOverAndOver(pages: number): string {
     `fio --name=dirty --filename=${DIRTIED} --size=${pages * 4}k --rw=write --bs=4k --ioengine=mmap ` +
     '--overwrite=1 --time_based --runtime=3600';
   return `${layOut}; setsid ${fio} </dev/null >/dev/null 2>&1 &`;
+}
+
+/** A guest whose epochs take seconds may answer nobody in time: it is asked again. */
+async function stopWriting(guest: StagedGuest): Promise<void> {
+  let failure: unknown;
+  const isStopped = async (): Promise<boolean> => {
+    try {
+      await guest.run(`killall fio; rm -f ${DIRTIED}`, EXTRA_MS);
+      return true;
+    } catch (error) {
+      failure = error;
+      return false;
+    }
+  };
+  if (await waitUntil(isStopped, { timeoutMs: EXTRA_MS })) return;
+  throw new KemariError('KEMARI_BENCH_GUEST', `fio does not end: ${messageOf(failure)}`, { cause: failure });
 }
 
 /** What the standby's last epoch took to apply, seen now and then. */
