@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "capture/capture_thread.h"
-#include "capture/clock.h"
 #include "capture/qemu_capture.h"
+#include "clock.h"
 #include "link/napi_sink.h"
 #include "napi_error.h"
 #include "napi_gate.h"

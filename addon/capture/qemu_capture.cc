@@ -6,7 +6,7 @@
 #include <mutex>
 #include <utility>
 
-#include "capture/clock.h"
+#include "clock.h"
 #include "error.h"
 #include "evidence/evidence.h"
 #include "fault/fault.h"
@@ -193,14 +193,15 @@ CaptureResult QemuCapture::capture(uint64_t epoch, ResumePolicy policy, bool gue
     take_messages();
     state_file_->expect(checkpoint->machine_state);
     command_ = {};
-    triggered_ns_ = monotonic_ns();
-    result_.trigger_ns = triggered_ns_ - called_ns;
+    const int64_t triggered_ns = monotonic_ns();
     fault_point("capture.before-stop");
     monitor_.trigger();
     stop_guest();
     fault_point("capture.after-stop");
     const int64_t stopped_ns = monotonic_ns();
-    result_.stop_ns = stopped_ns - triggered_ns_;
+    still_ns_ = still_since(triggered_ns, stopped_ns);
+    result_.trigger_ns = still_ns_ - called_ns;
+    result_.stop_ns = stopped_ns - still_ns_;
     result_.busy_share = load_->stopped(resumed_ns_, stopped_ns);
     result_.through_sequence = outputs().gate->cut();
     note_cut(epoch, result_.through_sequence);
@@ -230,7 +231,7 @@ CaptureResult QemuCapture::capture(uint64_t epoch, ResumePolicy policy, bool gue
   result_.dirty_pages = checkpoint->pages.page_count();
   result_.state_bytes = checkpoint->machine_state.size();
   result_.was_running = command_.stopped;
-  result_.pause_ns = whole_ns_ - triggered_ns_;
+  result_.pause_ns = whole_ns_ - still_ns_;
   owed().clear();
   held_ = true;
   // Encoding is work for a CPU that QEMU may need to go on.
@@ -268,7 +269,7 @@ void QemuCapture::finish(int64_t released_ns) {
   const int64_t answered_ns = monotonic_ns();
   result_.resumed = command_.resumed;
   result_.resume_ns = answered_ns - released_ns;
-  result_.pause_ns = answered_ns - triggered_ns_;
+  result_.pause_ns = answered_ns - still_ns_;
   resumed_ns_ = answered_ns;
   prime();
 }
@@ -277,6 +278,17 @@ void QemuCapture::stop_guest() {
   wait_until(
       [this](StateFile::Progress progress) { return command_.stopped || progress != StateFile::Progress::kNothing; },
       "stop the guest");
+}
+
+// With its vCPUs stopped QEMU first stops the devices, one after the other, and says STOP when it has. A guest without
+// a device of ours is known to stand still from there on only.
+int64_t QemuCapture::still_since(int64_t triggered_ns, int64_t stopped_ns) const {
+  int64_t since_ns = stopped_ns;
+  for (const auto& device : outputs().devices) {
+    const int64_t began_ns = device->stop_began_ns();
+    if (began_ns > triggered_ns) since_ns = std::min(since_ns, began_ns);
+  }
+  return since_ns;
 }
 
 void QemuCapture::wait_for_state() {

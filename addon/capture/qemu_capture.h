@@ -66,6 +66,7 @@ class QemuCapture final : public Capture {
   void collect_theirs();
   void collect_ours();
   void stop_guest();
+  int64_t still_since(int64_t triggered_ns, int64_t stopped_ns) const;
   void wait_for_state();
   void check_state(const std::vector<uint8_t>& state) const;
   void wait_for_answer();
@@ -86,8 +87,8 @@ class QemuCapture final : public Capture {
   bool counting_ = false;  // the tracker knows what was sent
   PageRanges found_;       // of one collect_theirs(); a member for its memory
   Command command_;
-  CaptureResult result_;  // of the capture that is held, too
-  int64_t triggered_ns_ = 0;
+  CaptureResult result_;          // of the capture that is held, too
+  int64_t still_ns_ = 0;          // since when the guest stands still
   int64_t whole_ns_ = 0;          // when the state was
   std::optional<VcpuLoad> load_;  // while attached
   int64_t resumed_ns_ = 0;

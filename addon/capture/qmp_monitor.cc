@@ -10,8 +10,8 @@
 #include <cstring>
 #include <utility>
 
-#include "capture/clock.h"
 #include "capture/json_member.h"
+#include "clock.h"
 #include "error.h"
 
 namespace kemari {

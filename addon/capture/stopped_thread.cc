@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "capture/process_maps.h"
+#include "clock.h"
 #include "error.h"
 
 #if !defined(__x86_64__)
@@ -31,12 +32,6 @@ constexpr int64_t kStopTimeoutNs = 5'000'000'000;  // a thread in an uninterrupt
 constexpr int64_t kStopPollNs = 50'000;
 constexpr int kMaxSteps = 16;  // interruptions of one step that are put up with
 constexpr std::string_view kSyscallInstruction = "\x0f\x05";
-
-int64_t now_ns() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
 
 uint64_t signal_bit(int signal) {
   return 1ull << (signal - 1);
@@ -125,7 +120,7 @@ void StoppedThread::failed(const char* request) const {
 
 // Returns the wait status of a stop.
 int StoppedThread::wait_stopped() {
-  const int64_t deadline = now_ns() + kStopTimeoutNs;
+  const int64_t deadline = monotonic_ns() + kStopTimeoutNs;
   while (true) {
     int status = 0;
     const pid_t found = waitpid(thread_, &status, __WALL | WNOHANG);
@@ -134,7 +129,7 @@ int StoppedThread::wait_stopped() {
       attached_ = false;
       fail("KEMARI_CAPTURE_GONE", "process " + std::to_string(process_) + " ended while it was looked into");
     }
-    if (now_ns() > deadline) {
+    if (monotonic_ns() > deadline) {
       fail("KEMARI_CAPTURE_ATTACH", "thread " + std::to_string(thread_) + " of process " + std::to_string(process_) +
                                         " did not stop within 5 s; see what it waits for");
     }

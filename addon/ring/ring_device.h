@@ -99,6 +99,9 @@ class RingDevice {
   void machine_stopped();
   void machine_continues();
 
+  // When the front-end last began to stop its queues, CLOCK_MONOTONIC; 0: never. By then no vCPU runs. Any thread.
+  int64_t stop_began_ns() const noexcept { return stop_began_ns_.load(std::memory_order_relaxed); }
+
   // Copies the bytes of all that is held (a cut). Parks the thread.
   void freeze_held();
   // The device's part of a checkpoint: of each queue its place and the requests that were popped and whose completion
@@ -268,6 +271,8 @@ class RingDevice {
   std::atomic<bool> lane_woken_{false};  // lane_released() is due
   bool stopping_ = false;                // stop() was called
   bool suspend_on_stop_ = false;
+  bool queues_stop_ = false;  // one was stopped, and none has started since
+  std::atomic<int64_t> stop_began_ns_{0};
   bool gone_ = false;       // let_go() was done
   bool announced_ = false;  // kStarted was sent
   bool restored_ = false;   // restore() was called

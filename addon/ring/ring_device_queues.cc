@@ -2,6 +2,7 @@
 #include <string>
 #include <utility>
 
+#include "clock.h"
 #include "error.h"
 #include "ring/device_queue.h"
 #include "ring/ring_device.h"
@@ -84,7 +85,7 @@ void RingDevice::prepare(DeviceQueue& queue) {
 }
 
 void RingDevice::now_started(DeviceQueue& queue) {
-  queue.fault_reported = false;
+  queue.fault_reported = queues_stop_ = false;
   queue.state = QueueState::kStarted;
   if (!std::exchange(announced_, true)) emit({DeviceEvent::Type::kStarted, "", name_ + ": the guest has started it"});
 }
@@ -125,7 +126,7 @@ void RingDevice::resume(DeviceQueue& queue) {
     }
   }
   queue.ring->start();
-  queue.fault_reported = false;
+  queue.fault_reported = queues_stop_ = false;
   queue.state = QueueState::kStarted;
   for (const DeviceQueue::Kept& kept : std::exchange(queue.kept, {})) {
     queue.pending.remove(kept.head);
@@ -155,6 +156,7 @@ void RingDevice::update_running(DeviceQueue& queue) {
 bool RingDevice::stop_queue(DeviceQueue& queue) {
   queue.start_wanted = false;
   if (queue.state != QueueState::kStarted) return true;
+  if (!std::exchange(queues_stop_, true)) stop_began_ns_.store(monotonic_ns(), std::memory_order_relaxed);
   queue.state = QueueState::kDraining;
   update_running(queue);
   publish(queue);

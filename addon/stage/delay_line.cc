@@ -13,7 +13,7 @@
 #include <exception>
 #include <optional>
 
-#include "capture/clock.h"
+#include "clock.h"
 #include "error.h"
 
 namespace kemari {

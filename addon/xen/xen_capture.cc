@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "capture/clock.h"
+#include "clock.h"
 #include "error.h"
 #include "evidence/evidence.h"
 #include "xen/machine_state.h"

@@ -36,20 +36,20 @@ function spansOf(record: EpochRecord, originMs: number): TraceEvent[] {
   const span = (row: Row, what: string, ts: number, dur: number, more: TraceEvent['args'] = {}): TraceEvent => {
     return { name: what, ph: 'X', pid: 1, tid: ROWS.indexOf(row) + 1, ts, dur, args: { epoch, ...more } };
   };
-  const toldUs = toUs(orderedAtMs) + timings.triggerUs;
-  const stoppedUs = toldUs + timings.stopUs;
+  const stillUs = toUs(orderedAtMs) + timings.triggerUs;
+  const stoppedUs = stillUs + timings.stopUs;
   const scannedUs = stoppedUs + timings.scanUs;
   const resumingUs = Math.max(scannedUs + timings.copyUs, stoppedUs + timings.serializeUs);
   return [
     ...(heldAtMs === undefined ? [] : [span('output', 'held', toUs(heldAtMs), toUs(ackedAtMs) - toUs(heldAtMs))]),
     // Where it is held its pause ends with the ack.
-    span('guest', 'stands still', toldUs, timings.resumeUs > 0 ? pauseUs : toUs(ackedAtMs) - toldUs, {
+    span('guest', 'stands still', stillUs, timings.resumeUs > 0 ? pauseUs : toUs(ackedAtMs) - stillUs, {
       dirtyPages,
       bytes,
       busyShare,
     }),
     span('capture', 'trigger', toUs(orderedAtMs), timings.triggerUs),
-    span('capture', 'stop', toldUs, timings.stopUs),
+    span('capture', 'stop', stillUs, timings.stopUs),
     span('capture', 'scan', stoppedUs, timings.scanUs, { dirtyPages }),
     span('capture', 'copy', scannedUs, timings.copyUs, { bytes }),
     ...(timings.resumeUs > 0 ? [span('capture', 'resume', resumingUs, timings.resumeUs)] : []),

@@ -43,9 +43,9 @@ export type CaptureResume = 'at-once' | 'after-ack' | 'never';
 
 /** Parts of a pause, in microseconds of CLOCK_MONOTONIC. Copying overlaps with serializing. */
 export interface CaptureTimings {
-  /** From the call in JavaScript until QEMU was told. */
+  /** From the call in JavaScript until QEMU had stopped its vCPUs. The guest runs meanwhile. */
   readonly triggerUs: number;
-  /** Until no vCPU ran, and no ring. */
+  /** Until no ring ran either. */
   readonly stopUs: number;
   /** Finding the pages that were written. */
   readonly scanUs: number;
@@ -62,8 +62,8 @@ export interface CaptureResult {
   /** Everything that was admitted at the gate up to this sequence is in the checkpoint. */
   readonly throughSequence: bigint;
   /**
-   * From telling QEMU to its word that the guest runs again, microseconds; where the guest is held, until the checkpoint
-   * was whole. Includes the time that QEMU needs to notice.
+   * From the first ring that QEMU stops, its vCPUs being stopped, to its word that the guest runs again, microseconds; where
+   * the guest is held, until the checkpoint was whole.
    */
   readonly pauseUs: number;
   /**

@@ -1,4 +1,4 @@
-#include "capture/clock.h"
+#include "clock.h"
 
 #include <poll.h>
 #include <time.h>
