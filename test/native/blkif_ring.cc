@@ -10,6 +10,7 @@
 #include "granted_pages.h"
 #include "napi_error.h"
 #include "napi_options.h"
+#include "popped_request.h"
 #include "ring/xen/blkif_queue.h"
 #include "unique_mapping.h"
 
@@ -19,7 +20,6 @@ using kemari::Chain;
 using kemari::CutQueue;
 using kemari::CutRequest;
 using kemari::CutSegment;
-using kemari::PopResult;
 using kemari::RequestKind;
 using kemari::Segment;
 using kemari::xen::BlkifQueue;
@@ -35,8 +35,8 @@ class BlkifRing : public Napi::ObjectWrap<BlkifRing> {
         queue_(pages_) {
     queue_.attach({ring_.data(), ring_.size_bytes()});
     queue_.set_size(kemari::xen::SharedRing::entries_in(kPageBytes, kemari::xen::kBlkifEntryBytes));
-    info.This().As<Napi::Object>().Set("ring", external(info, ring_));
-    info.This().As<Napi::Object>().Set("pages", external(info, pages_.memory()));
+    info.This().As<Napi::Object>().Set("ring", external_buffer(info.Env(), ring_));
+    info.This().As<Napi::Object>().Set("pages", external_buffer(info.Env(), pages_.memory()));
   }
 
   static void define(Napi::Env env, Napi::Object exports) {
@@ -53,10 +53,6 @@ class BlkifRing : public Napi::ObjectWrap<BlkifRing> {
   }
 
  private:
-  // The object must live as long as it is used, which tests see to.
-  static Napi::Value external(const Napi::CallbackInfo& info, kemari::UniqueMapping& memory) {
-    return Napi::Buffer<uint8_t>::New(info.Env(), memory.data(), memory.size_bytes());
-  }
   static Napi::Array sizes(Napi::Env env, const std::vector<Segment>& segments) {
     Napi::Array list = Napi::Array::New(env);
     for (uint32_t i = 0; i < segments.size(); i++) list.Set(i, segments[i].length);
@@ -106,24 +102,10 @@ class BlkifRing : public Napi::ObjectWrap<BlkifRing> {
 
   // 'empty', the queue's fault, or the request: its readable bytes, and how much of it can be written.
   Napi::Value pop(const Napi::CallbackInfo& info) {
-    Chain chain;
-    switch (queue_.pop(chain)) {
-      case PopResult::kEmpty:
-        return Napi::String::New(info.Env(), "empty");
-      case PopResult::kBroken:
-        return Napi::String::New(info.Env(), queue_.fault());
-      case PopResult::kChain:
-        break;
-    }
-    auto readable = Napi::Buffer<uint8_t>::New(info.Env(), chain.readable_bytes());
-    uint8_t* to = readable.Data();
-    for (const Segment& segment : chain.readable) to = std::copy_n(segment.hva, segment.length, to);
-    Napi::Object result = Napi::Object::New(info.Env());
-    result.Set("head", Napi::Number::New(info.Env(), chain.head));
-    result.Set("readable", readable);
-    result.Set("writable", sizes(info.Env(), chain.writable));
-    chains_[chain.head] = std::move(chain);
-    return result;
+    return pop_request(info.Env(), queue_, [&](Napi::Object& result, Chain&& chain) {
+      result.Set("writable", sizes(info.Env(), chain.writable));
+      chains_[chain.head] = std::move(chain);
+    });
   }
   Napi::Value unpop(const Napi::CallbackInfo& info) {
     queue_.unpop(static_cast<uint16_t>(info[0].As<Napi::Number>().Uint32Value()));

@@ -11,13 +11,13 @@
 #include "granted_pages.h"
 #include "napi_error.h"
 #include "napi_options.h"
+#include "popped_request.h"
 #include "ring/xen/netif_receive_queue.h"
 #include "ring/xen/netif_transmit_queue.h"
 
 namespace {
 
 using kemari::Chain;
-using kemari::PopResult;
 using kemari::Segment;
 using kemari::xen::kPageBytes;
 
@@ -41,8 +41,8 @@ class NetifRing : public Napi::ObjectWrap<NetifRing> {
     queue_->set_size(kemari::xen::SharedRing::entries_in(kPageBytes, entry_bytes));
     const bool segments = kemari::bool_option(options, "segments");
     queue_->set_accepted(kemari::xen::netif_features({true, segments, segments, segments}));
-    info.This().As<Napi::Object>().Set("ring", external(info, ring_));
-    info.This().As<Napi::Object>().Set("pages", external(info, pages_.memory()));
+    info.This().As<Napi::Object>().Set("ring", external_buffer(info.Env(), ring_));
+    info.This().As<Napi::Object>().Set("pages", external_buffer(info.Env(), pages_.memory()));
   }
 
   static void define(Napi::Env env, Napi::Object exports) {
@@ -55,10 +55,6 @@ class NetifRing : public Napi::ObjectWrap<NetifRing> {
   }
 
  private:
-  // The object must live as long as it is used, which tests see to.
-  static Napi::Value external(const Napi::CallbackInfo& info, kemari::UniqueMapping& memory) {
-    return Napi::Buffer<uint8_t>::New(info.Env(), memory.data(), memory.size_bytes());
-  }
   static uint16_t head_of(const Napi::Value& value) {
     return static_cast<uint16_t>(value.As<Napi::Number>().Uint32Value());
   }
@@ -75,24 +71,10 @@ class NetifRing : public Napi::ObjectWrap<NetifRing> {
 
   // 'empty', the queue's fault, or the request: its readable bytes, and how much of it can be written.
   Napi::Value pop(const Napi::CallbackInfo& info) {
-    Chain chain;
-    switch (queue_->pop(chain)) {
-      case PopResult::kEmpty:
-        return Napi::String::New(info.Env(), "empty");
-      case PopResult::kBroken:
-        return Napi::String::New(info.Env(), queue_->fault());
-      case PopResult::kChain:
-        break;
-    }
-    auto readable = Napi::Buffer<uint8_t>::New(info.Env(), chain.readable_bytes());
-    uint8_t* to = readable.Data();
-    for (const Segment& segment : chain.readable) to = std::copy_n(segment.hva, segment.length, to);
-    Napi::Object result = Napi::Object::New(info.Env());
-    result.Set("head", Napi::Number::New(info.Env(), chain.head));
-    result.Set("readable", readable);
-    result.Set("writableBytes", Napi::Number::New(info.Env(), static_cast<double>(chain.writable_bytes())));
-    chains_[chain.head] = std::move(chain);
-    return result;
+    return pop_request(info.Env(), *queue_, [&](Napi::Object& result, Chain&& chain) {
+      result.Set("writableBytes", Napi::Number::New(info.Env(), static_cast<double>(chain.writable_bytes())));
+      chains_[chain.head] = std::move(chain);
+    });
   }
   Napi::Value unpop(const Napi::CallbackInfo& info) {
     queue_->unpop(head_of(info[0]));

@@ -1,4 +1,5 @@
 import { testing, type BlkifRequest, type BlkifRing } from '../../native/testing.js';
+import { RingDriver } from './ring-driver.js';
 
 /** Operations and answers (xen/include/public/io/blkif.h). */
 export const Blkif = { READ: 0, WRITE: 1, WRITE_BARRIER: 2, FLUSH: 3, DISCARD: 5, INDIRECT: 6 } as const;
@@ -8,9 +9,7 @@ export const EOPNOTSUPP = -2;
 
 /** Entries of a ring of one page. */
 export const ENTRIES = 32;
-const HEAD_BYTES = 64;
 const ENTRY_BYTES = 112;
-const PAGE_BYTES = 4096;
 
 /** Sectors [first, last] of a granted page. */
 export type BlkifSegment = readonly [ref: number, first: number, last: number];
@@ -22,31 +21,9 @@ export interface BlkifAnswer {
 }
 
 /** The driver's side of a block ring of Xen's: plays blkfront, well-behaved or not. */
-export class BlockGuest {
-  readonly back: BlkifRing;
-  #produced: number;
-  #consumed: number;
-
+export class BlockGuest extends RingDriver<BlkifRing> {
   constructor(pages = 16, at = 0) {
-    this.back = new testing.BlkifRing(pages);
-    this.#produced = this.#consumed = at >>> 0;
-    this.#set(0, at);
-    this.#set(8, at);
-    this.askForCall();
-    this.back.start(at & 0xffff);
-  }
-
-  page(ref: number): Buffer {
-    return this.back.pages.subarray(ref * PAGE_BYTES, (ref + 1) * PAGE_BYTES);
-  }
-
-  get requestEvent(): number {
-    return this.back.ring.readUInt32LE(4);
-  }
-
-  /** Wants to be called when this many answers more are there. */
-  askForCall(after = 1): void {
-    this.#set(12, this.#consumed + after);
+    super(new testing.BlkifRing(pages), { entries: ENTRIES, entryBytes: ENTRY_BYTES }, at);
   }
 
   offerTransfer(operation: number, id: bigint, sector: bigint, segments: readonly BlkifSegment[]): void {
@@ -78,33 +55,20 @@ export class BlockGuest {
 
   /** The next entry, to be filled. */
   entry(operation: number, id: bigint, sector: bigint): Buffer {
-    const at = HEAD_BYTES + (this.#produced % ENTRIES) * ENTRY_BYTES;
-    const entry = this.back.ring.subarray(at, at + ENTRY_BYTES).fill(0);
+    const entry = this.place(this.produced).fill(0);
     entry.writeUInt8(operation, 0);
     entry.writeBigUInt64LE(id, 8);
     entry.writeBigUInt64LE(sector, 16);
     return entry;
   }
 
-  /** Offers `count` entries more, whatever is in them. */
-  produce(count = 1): void {
-    this.#produced = (this.#produced + count) >>> 0;
-    this.#set(0, this.#produced);
-  }
-
   /** What was answered since the last time. */
   answers(): BlkifAnswer[] {
-    const answers: BlkifAnswer[] = [];
-    for (const end = this.back.ring.readUInt32LE(8); this.#consumed !== end;) {
-      const at = HEAD_BYTES + (this.#consumed % ENTRIES) * ENTRY_BYTES;
-      answers.push({
-        id: this.back.ring.readBigUInt64LE(at),
-        operation: this.back.ring.readUInt8(at + 8),
-        status: this.back.ring.readInt16LE(at + 10),
-      });
-      this.#consumed = (this.#consumed + 1) >>> 0;
-    }
-    return answers;
+    return Array.from(this.answered(), (entry) => ({
+      id: entry.readBigUInt64LE(0),
+      operation: entry.readUInt8(8),
+      status: entry.readInt16LE(10),
+    }));
   }
 
   /** The next request, which must be one. */
@@ -121,10 +85,6 @@ export class BlockGuest {
     this.back.answer(request.head);
     this.back.publish();
     return request;
-  }
-
-  #set(offset: number, value: number): void {
-    this.back.ring.writeUInt32LE(value >>> 0, offset);
   }
 }
 

@@ -1,4 +1,5 @@
 import { testing, type NetifRing } from '../../native/testing.js';
+import { RingDriver } from './ring-driver.js';
 
 /** Flags and answers (xen/include/public/io/netif.h). */
 export const Tx = { csumBlank: 1, dataValidated: 2, moreData: 4, extraInfo: 8 } as const;
@@ -10,8 +11,6 @@ export const GSO = { tcp4: 1, tcp6: 2 } as const;
 
 /** Entries of a ring of one page, of either kind. */
 export const ENTRIES = 256;
-const HEAD_BYTES = 64;
-const PAGE_BYTES = 4096;
 const TX_BYTES = 12;
 const RX_BYTES = 8;
 
@@ -24,52 +23,10 @@ export interface TxPiece {
   readonly id?: number;
 }
 
-class Driver {
-  readonly back: NetifRing;
-  readonly #entryBytes: number;
-  protected produced: number;
-  protected consumed: number;
-
+class Driver extends RingDriver<NetifRing> {
   constructor(receives: boolean, segments: boolean, at: number) {
-    this.back = new testing.NetifRing({ pages: 32, receives, segments });
-    this.#entryBytes = receives ? RX_BYTES : TX_BYTES;
-    this.produced = this.consumed = at >>> 0;
-    this.#set(0, at);
-    this.#set(8, at);
-    this.askForCall();
-    this.back.start(at & 0xffff);
-  }
-
-  page(ref: number): Buffer {
-    return this.back.pages.subarray(ref * PAGE_BYTES, (ref + 1) * PAGE_BYTES);
-  }
-
-  get requestEvent(): number {
-    return this.back.ring.readUInt32LE(4);
-  }
-
-  /** Wants to be called when this many answers more are there. */
-  askForCall(after = 1): void {
-    this.#set(12, this.consumed + after);
-  }
-
-  /** Offers `count` entries more, whatever is in them. */
-  produce(count = 1): void {
-    this.produced = (this.produced + count) >>> 0;
-    this.#set(0, this.produced);
-  }
-
-  protected get answered(): number {
-    return this.back.ring.readUInt32LE(8);
-  }
-
-  protected entry(index: number): Buffer {
-    const at = HEAD_BYTES + (index % ENTRIES) * this.#entryBytes;
-    return this.back.ring.subarray(at, at + this.#entryBytes);
-  }
-
-  #set(offset: number, value: number): void {
-    this.back.ring.writeUInt32LE(value >>> 0, offset);
+    const layout = { entries: ENTRIES, entryBytes: receives ? RX_BYTES : TX_BYTES };
+    super(new testing.NetifRing({ pages: 32, receives, segments }), layout, at);
   }
 }
 
@@ -80,7 +37,7 @@ export class Sender extends Driver {
   }
 
   write({ ref, offset, size, flags = 0, id = 0 }: TxPiece): void {
-    const entry = this.entry(this.produced);
+    const entry = this.place(this.produced);
     entry.writeUInt32LE(ref, 0);
     entry.writeUInt16LE(offset, 4);
     entry.writeUInt16LE(flags, 6);
@@ -91,7 +48,7 @@ export class Sender extends Driver {
 
   /** Extra info about segments, or of another type. */
   writeExtra(segmentBytes: number, gsoType: number, type = 1, flags = 0): void {
-    const entry = this.entry(this.produced).fill(0);
+    const entry = this.place(this.produced).fill(0);
     entry.writeUInt8(type, 0);
     entry.writeUInt8(flags, 1);
     entry.writeUInt16LE(segmentBytes, 2);
@@ -102,8 +59,7 @@ export class Sender extends Driver {
   /** What was answered since the last time: id and status of each entry. */
   answers(): [id: number, status: number][] {
     const answers: [number, number][] = [];
-    for (; this.consumed !== this.answered; this.consumed = (this.consumed + 1) >>> 0) {
-      const entry = this.entry(this.consumed);
+    for (const entry of this.answered()) {
       answers.push([entry.readUInt16LE(0), entry.readInt16LE(2)]);
     }
     return answers;
@@ -132,7 +88,7 @@ export class Receiver extends Driver {
   }
 
   offer(ref: number): void {
-    const entry = this.entry(this.produced);
+    const entry = this.place(this.produced);
     entry.writeUInt16LE(this.produced % ENTRIES, 0);
     entry.writeUInt32LE(ref, 4);
     this.produce();
@@ -141,8 +97,7 @@ export class Receiver extends Driver {
   answers(): (RxAnswer | Buffer)[] {
     const answers: (RxAnswer | Buffer)[] = [];
     let isExtra = false;
-    for (; this.consumed !== this.answered; this.consumed = (this.consumed + 1) >>> 0) {
-      const entry = this.entry(this.consumed);
+    for (const entry of this.answered()) {
       const flags = entry.readUInt16LE(4);
       answers.push(
         isExtra
