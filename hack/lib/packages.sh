@@ -6,12 +6,12 @@ build_packages=(g++ make python3 pkg-config liburing-dev libnbd-dev liblz4-dev)
 guest_packages=(mmdebstrap e2fsprogs cpio mtools syslinux syslinux-common fdisk)
 # What the two hosts of the demo and the tests need: their client, their storage, what cuts cables and what listens to them.
 demo_packages=(curl mount nbd-server nftables tcpdump)
-# The charts of kemari bench: their font.
-bench_packages=(fonts-dejavu-core)
+# kemari bench: the font of its charts, and how it reaches hosts of others.
+bench_packages=(fonts-dejavu-core openssh-client)
 # The one version of clang's tools that both Debian 12 and 13 have.
 clang_version=19
 # Storage hosts, load generators and the peers that the tests and benchmarks measure against.
-test_packages=(nbdkit fio iperf3 qemu-utils util-linux procps "clang-format-$clang_version")
+test_packages=(nbdkit fio iperf3 dropbear-bin qemu-utils util-linux procps "clang-format-$clang_version")
 fuzz_packages=(libssl-dev "clang-$clang_version" "libclang-rt-$clang_version-dev" "llvm-$clang_version")
 
 # hack/xen-build: the hypervisor from Debian's source package.

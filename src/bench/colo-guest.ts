@@ -6,8 +6,9 @@ import { HOST_ADDRESSES } from '../stage/topology.js';
 import { pin, yieldWhenSending } from './colo-schedule.js';
 import type { EpochFigures } from './ledger.js';
 import { PauseMeter } from './pause-meter.js';
-import { startPeer, type PeerWorld } from './peer-guest.js';
+import { startPeer } from './peer-guest.js';
 import type { PeerMachine } from './peer-machine.js';
+import { placeOnStage, type PeerWorld } from './peer-world.js';
 import type { Subject } from './subject.js';
 import { Undo } from './undo.js';
 
@@ -76,7 +77,8 @@ export class ColoGuest implements Subject {
   }
 
   #start(host: 'A' | 'B', meter?: PauseMeter): Promise<PeerMachine> {
-    const place = { host, disk: COLO_DISKS[host], address: ADDRESS, mac: MAC, tap: 'colo0', incoming: host === 'B' };
+    const nic = { address: ADDRESS, mac: MAC, tap: 'colo0' };
+    const place = { ...placeOnStage(this.#world.stage, host, COLO_DISKS[host], nic), incoming: host === 'B' };
     return startPeer(this.#world, meter === undefined ? place : { ...place, onEvent: meter.onEvent }, this.#undo);
   }
 }

@@ -8,7 +8,7 @@ const US_PER_MS = 1000;
 
 /** What a protection has counted up to a moment. */
 export interface EpochCount {
-  /** Milliseconds of Unix time. */
+  /** By a clock that goes on evenly, in milliseconds. */
   readonly atMs: number;
   readonly epoch: bigint;
   readonly lostGuestMs: number;
@@ -24,15 +24,15 @@ export function countOf(info: ProtectionInfo, atMs: number): EpochCount {
 }
 
 /**
- * What the epochs between two moments were; undefined when there were none. Of `records` those count that were ordered in
- * between: the last of them, where there were more than are kept.
+ * What the epochs between two moments were; undefined when there were none. Of `records` those count that came in between: the
+ * last of them, where there were more than are kept.
  */
 export function figuresBetween(
   before: EpochCount,
   after: EpochCount,
   records: readonly EpochRecord[],
 ): EpochFigures | undefined {
-  const own = records.filter(({ orderedAtMs }) => orderedAtMs >= before.atMs && orderedAtMs < after.atMs);
+  const own = records.filter(({ epoch }) => BigInt(epoch) > before.epoch && BigInt(epoch) <= after.epoch);
   if (own.length === 0) return undefined;
   const of = (share: number, value: (record: EpochRecord) => number): number => quantile(own.map(value), share);
   const releasesUs = own.flatMap(({ heldAtMs, ackedAtMs }) =>

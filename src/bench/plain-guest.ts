@@ -2,8 +2,9 @@ import { GuestShell } from '../stage/guest-shell.js';
 import { freeze, thaw } from './freeze.js';
 import type { EpochFigures } from './ledger.js';
 import { PauseMeter } from './pause-meter.js';
-import { startPeer, type PeerWorld } from './peer-guest.js';
+import { startPeer } from './peer-guest.js';
 import type { PeerMachine } from './peer-machine.js';
+import { placeOnStage, type PeerWorld } from './peer-world.js';
 import { StopAndCopy } from './stop-and-copy.js';
 import type { Subject } from './subject.js';
 import type { Undo } from './undo.js';
@@ -31,7 +32,8 @@ export class PlainGuest implements Subject {
   /** It is up, and stands still, when this resolves. */
   static async boot(world: PeerWorld, undo: Undo): Promise<PlainGuest> {
     const meter = new PauseMeter();
-    const place = { host: 'A', disk: PLAIN_DISK, address: ADDRESS, mac: '00:16:3e:77:00:03', tap: 'plain0' } as const;
+    const nic = { address: ADDRESS, mac: '00:16:3e:77:00:03', tap: 'plain0' };
+    const place = placeOnStage(world.stage, 'A', PLAIN_DISK, nic);
     const machine = await startPeer(world, { ...place, onEvent: meter.onEvent }, undo);
     const copier = await StopAndCopy.prepare(machine, world.stage, undo);
     freeze(machine.processes);

@@ -1,38 +1,33 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../base/errors.js';
-import { findQemu } from '../hypervisor/qemu/binary.js';
-import { StagedGuest, type GuestImage } from '../stage/staged-guest.js';
-import type { TwoHosts } from '../stage/two-hosts.js';
-import { KEMARI_PROTECTIONS, LINKS, WORKLOADS, type LinkShape } from './catalogue.js';
-import { ClientRoot } from './client-root.js';
-import { KemariGuest } from './kemari-guest.js';
-import { COLO_DISKS, ColoGuest } from './colo-guest.js';
+import type { GuestImage } from '../stage/staged-guest.js';
+import { LINKS, WORKLOADS } from './catalogue.js';
+import { CountedEpochs } from './counted-epochs.js';
 import { formatFolded } from './folded-stacks.js';
+import type { HostsOptions } from './hosts/connect.js';
+import { HostsSite } from './hosts/hosts-site.js';
 import type { Ledger, Profile } from './ledger.js';
 import { onStage } from './on-stage.js';
-import { PLAIN_DISK, PlainGuest } from './plain-guest.js';
-import { CountedEpochs } from './counted-epochs.js';
 import { countCells, planTurns, type Cell, type Matrix, type Turn } from './plan.js';
 import { Profiler } from './profiler.js';
 import { Progress } from './progress.js';
+import type { GuestShape, Site } from './site.js';
+import { StageSite } from './stage-site.js';
 import type { Subject } from './subject.js';
-import type { Undo } from './undo.js';
+import { untilAborted, type Undo } from './undo.js';
 
-/** The one that all protections can do: COLO fails with others. */
-const MACHINE = 'pc';
 /** A guest that is copied most of the time answers late. */
 const ANSWER_TIMEOUT_MS = 60_000;
-const SERVICES = 'http,redis,netperf';
 
 export interface RunOptions {
   readonly matrix: Matrix;
   /** Of each workload that runs for a time. */
   readonly seconds: number;
-  /** Of the guest. */
-  readonly memoryMib: number;
-  readonly vcpus: number;
+  readonly shape: GuestShape;
   readonly image: GuestImage;
+  /** Machines to measure on; two hosts of this one when undefined. */
+  readonly hosts: HostsOptions | undefined;
   /** Folder for where the processor's time went; undefined: nobody looks, which costs nothing. */
   readonly profileFolder: string | undefined;
   readonly signal: AbortSignal;
@@ -44,21 +39,26 @@ export interface RunOptions {
  */
 export async function runBench(ledger: Ledger, options: RunOptions): Promise<void> {
   const turns = planTurns(options.matrix, (cell) => ledger.has(cell));
-  if (turns.length === 0 || options.signal.aborted) return;
-  await onStage(options.signal, (stage, undo) =>
-    new BenchRun(stage, ledger, options, new Progress(countCells(turns)), undo).run(turns),
-  );
+  const { image, shape, hosts, signal } = options;
+  if (turns.length === 0 || signal.aborted) return;
+  const measure = (site: Site, undo: Undo): Promise<void> =>
+    new BenchRun(site, ledger, options, new Progress(countCells(turns)), undo).run(turns);
+  if (hosts === undefined) {
+    await onStage(signal, (stage, undo) => measure(new StageSite(stage, image, shape, undo), undo));
+  } else {
+    await untilAborted(signal, (undo) => measure(new HostsSite(hosts, image, shape, undo), undo));
+  }
 }
 
 class BenchRun {
-  readonly #stage: TwoHosts;
+  readonly #site: Site;
   readonly #ledger: Ledger;
   readonly #options: RunOptions;
   readonly #progress: Progress;
   readonly #undo: Undo;
 
-  constructor(stage: TwoHosts, ledger: Ledger, options: RunOptions, progress: Progress, undo: Undo) {
-    this.#stage = stage;
+  constructor(site: Site, ledger: Ledger, options: RunOptions, progress: Progress, undo: Undo) {
+    this.#site = site;
     this.#ledger = ledger;
     this.#options = options;
     this.#progress = progress;
@@ -66,52 +66,18 @@ class BenchRun {
   }
 
   async run(turns: readonly Turn[]): Promise<void> {
-    const subjectOf = await this.#boot(turns);
+    const protections = [...new Set(turns.map(({ protection }) => protection))];
+    const subjectOf = await this.#site.boot(protections, (text) => {
+      this.#progress.say(text);
+    });
     let link: string | undefined;
     for (const turn of turns) {
       if (this.#options.signal.aborted) return;
-      if (turn.link !== link) await this.#lay(LINKS[turn.link] ?? {});
+      if (turn.link !== link) await this.#site.lay(LINKS[turn.link] ?? {});
       link = turn.link;
       await this.#turn(turn, subjectOf(turn.protection));
     }
   }
-
-  async #lay({ rate, delayMs }: LinkShape): Promise<void> {
-    const { cables } = this.#stage;
-    await cables.lengthen(delayMs);
-    await cables.shape('sync', rate);
-  }
-
-  /** Boots what the turns ask for; what it returns says which guest a protection belongs to. */
-  async #boot(turns: readonly Turn[]): Promise<(protection: string) => Subject> {
-    const stage = this.#stage;
-    const { image } = this.#options;
-    this.#progress.say('the client unpacks its programs');
-    this.#client = await ClientRoot.unpack(stage, image.rootDisk);
-    const disks = [PLAIN_DISK, ...Object.values(COLO_DISKS)];
-    const otherDisks = await Promise.all(disks.map((disk) => stage.storage.copyImage(disk, image.rootDisk)));
-    this.#progress.say('the guests boot');
-    const guest = await StagedGuest.boot(stage, {
-      image,
-      machine: MACHINE,
-      services: SERVICES,
-      otherDisks,
-      memoryMib: this.#options.memoryMib,
-      vcpus: this.#options.vcpus,
-    });
-    await guest.startDaemon('A');
-    const daemon = await guest.startDaemon('B');
-    const like = await guest.info('A');
-    const kemari = await KemariGuest.adopt(guest, daemon);
-    const isOurs = (protection: string): boolean => Object.hasOwn(KEMARI_PROTECTIONS, protection);
-    if (turns.every(({ protection }) => isOurs(protection))) return () => kemari;
-    const world = { stage, like, qemu: await findQemu(process.env), services: SERVICES };
-    const plain = await PlainGuest.boot(world, this.#undo);
-    const colo = new ColoGuest(world, this.#undo);
-    return (protection) => (isOurs(protection) ? kemari : protection === 'colo' ? colo : plain);
-  }
-
-  #client: ClientRoot | undefined;
 
   async #turn(turn: Turn, subject: Subject): Promise<void> {
     try {
@@ -139,8 +105,7 @@ class BenchRun {
 
   async #measure({ link, protection, repeat }: Turn, name: string, subject: Subject): Promise<void> {
     const workload = WORKLOADS.find((one) => one.name === name);
-    const client = this.#client;
-    if (workload === undefined || client === undefined) throw new TypeError(`no workload ${name}, or no client`);
+    if (workload === undefined) throw new TypeError(`no workload ${name}`);
     const cell = { type: 'sample', link, protection, workload: name, repeat } as const;
     const epochs = new CountedEpochs(subject);
     await epochs.begin();
@@ -154,7 +119,7 @@ class BenchRun {
           workload.run({
             shell: subject.shell,
             seconds: this.#options.seconds,
-            client: (command, timeoutMs) => client.run(command, timeoutMs),
+            client: (command, timeoutMs) => this.#site.client(command, timeoutMs),
             counted: (work) => epochs.only(work),
           }),
       );

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { messageOf } from '../base/errors.js';
 
 /**
@@ -35,5 +36,19 @@ async function attempt(what: string, action: () => unknown): Promise<void> {
     await action();
   } catch (error) {
     process.stderr.write(`bench: could not take down ${what}: ${messageOf(error)}\n`);
+  }
+}
+
+/** Does something until it is done or aborted: then this resolves at once. Whatever was deferred is taken down before. */
+export async function untilAborted(signal: AbortSignal, body: (undo: Undo) => Promise<void>): Promise<void> {
+  const undo = new Undo();
+  const run = body(undo);
+  try {
+    await Promise.race([run, once(signal, 'abort')]);
+  } finally {
+    await undo.run();
+    // Without what it stands on it ends, and soon.
+    await run.catch(() => undefined);
+    await undo.run();
   }
 }

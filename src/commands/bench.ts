@@ -4,6 +4,8 @@ import { KemariError } from '../base/errors.js';
 import { MOST_MEMORY_MIB, MOST_VCPUS } from '../bench/anatomy-points.js';
 import { runAnatomy } from '../bench/anatomy-run.js';
 import { choose, LINKS, PROTECTIONS, WIRE_PROTECTIONS, WORKLOADS } from '../bench/catalogue.js';
+import type { HostsOptions } from '../bench/hosts/connect.js';
+import { LINKS_OF_HOSTS, PROTECTIONS_ON_HOSTS } from '../bench/hosts/hosts-site.js';
 import { Ledger } from '../bench/ledger.js';
 import { runFailovers } from '../bench/failovers.js';
 import { describeMachine } from '../bench/machine.js';
@@ -27,6 +29,8 @@ export interface BenchOptions {
   /** Results of an older run, that these are held against. */
   readonly against: string | undefined;
   readonly extent: keyof typeof EXTENTS;
+  /** Machines to measure on; two hosts of this one when undefined. */
+  readonly hosts: HostsOptions | undefined;
   /** Folder of the results; a run that is there already goes on. */
   readonly folder: string;
   readonly signal: AbortSignal;
@@ -90,19 +94,21 @@ const ANATOMY = { ...NO_WORKLOADS, seconds: 8, failovers: 0, sweeps: 2 };
 const EXTENTS = { quick: QUICK, full: FULL, wire: WIRE, failover: FAILOVER, anatomy: ANATOMY, profile: PROFILE };
 
 /**
- * Measures workloads under protections over links on two hosts of this machine, and writes the report.
+ * Measures workloads under protections over links on two hosts, and writes the report.
  *
- * Errors: `KEMARI_USAGE` (a name that is none), `KEMARI_DRILL_IMAGE`, `KEMARI_BENCH_RESUME`, `KEMARI_INTERRUPTED` (what was
- * measured stays, the report is written), those of the stage.
+ * Errors: `KEMARI_USAGE` (a name that is none, or what these hosts cannot do), `KEMARI_DRILL_IMAGE`, `KEMARI_BENCH_RESUME`,
+ * `KEMARI_INTERRUPTED` (what was measured stays, the report is written), those of the stage or `KEMARI_BENCH_HOST`.
  */
 export async function bench(options: BenchOptions): Promise<BenchReport> {
-  const defaults = EXTENTS[options.extent];
+  const { hosts } = options;
+  const defaults = hosts === undefined ? EXTENTS[options.extent] : onHosts(EXTENTS[options.extent]);
   const hasWorkloads = defaults.repeats > 0;
   const workloads = WORKLOADS.map(({ name }) => name);
+  const protections = hosts === undefined ? Object.keys(PROTECTIONS) : PROTECTIONS_ON_HOSTS;
   const matrix = {
-    protections: choose('protection', Object.keys(PROTECTIONS), options.protections ?? defaults.protections),
+    protections: choose('protection', protections, options.protections ?? defaults.protections),
     workloads: choose('workload', workloads, options.workloads ?? defaults.workloads),
-    links: choose('link', Object.keys(LINKS), options.links ?? defaults.links),
+    links: choose('link', hosts === undefined ? Object.keys(LINKS) : LINKS_OF_HOSTS, options.links ?? defaults.links),
     repeats: hasWorkloads ? (options.repeats ?? defaults.repeats) : 0,
   };
   const image = imageFor(hasWorkloads ? matrix.workloads : []);
@@ -113,12 +119,13 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
   const profileFolder = options.extent === 'profile' ? options.folder : undefined;
   await mkdir(options.folder, { recursive: true });
   const ledger = Ledger.open(join(options.folder, LEDGER_FILE), {
-    ...describeMachine(),
+    // What another machine is like is for whoever measures there to say.
+    ...(hosts === undefined ? describeMachine() : { hosts: Object.values(hosts.destinations).join(', ') }),
     ...{ seconds, memoryMib, vcpus },
     ...(profileFolder === undefined ? {} : { profiled: 'yes, and slower for it' }),
   });
   const { signal } = options;
-  await runBench(ledger, { matrix, seconds, memoryMib, vcpus, image, profileFolder, signal });
+  await runBench(ledger, { matrix, seconds, shape: { memoryMib, vcpus }, image, hosts, profileFolder, signal });
   /** Where nothing else is measured, what is told of repeats is told of these. */
   const countOf = (count: number): number => (hasWorkloads || count === 0 ? count : (options.repeats ?? count));
   await runFailovers(ledger, { failovers: countOf(defaults.failovers), memoryMib, vcpus, signal });
@@ -133,6 +140,12 @@ export async function bench(options: BenchOptions): Promise<BenchReport> {
     throw new KemariError('KEMARI_INTERRUPTED', `interrupted; the same command goes on from ${options.folder}`);
   }
   return report;
+}
+
+/** The same as far as it can be done on machines of others, whose link is as it is and which nobody kills. */
+function onHosts(extent: (typeof EXTENTS)[keyof typeof EXTENTS]): (typeof EXTENTS)[keyof typeof EXTENTS] {
+  const protections = extent.protections.filter((name) => PROTECTIONS_ON_HOSTS.includes(name));
+  return { ...extent, protections, links: [...LINKS_OF_HOSTS], failovers: 0, sweeps: 0 };
 }
 
 /** The guest that these can run in; the everyday one where it has all that they need. Errors: `KEMARI_DRILL_IMAGE`. */

@@ -16,7 +16,7 @@ import { Conversation, type ConversationOptions } from './conversation.js';
 import { GuestShell } from './guest-shell.js';
 import { HOST_NAMES, otherHost, type HostName } from './names.js';
 import { StorageHost, type ExportedDisk, type StorageFault } from './storage-host.js';
-import { CLIENT_ADDRESS, GUEST_BRIDGE, HOST_ADDRESSES, NETMASK } from './topology.js';
+import { GUEST_BRIDGE, guestNetwork, HOST_ADDRESSES } from './topology.js';
 import type { TwoHosts } from './two-hosts.js';
 
 /** What hack/guest-image builds. */
@@ -236,10 +236,9 @@ function domainFile(options: StagedGuestOptions, disks: readonly ExportedDisk[])
     memory: memoryMib,
     kernel: image.kernel,
     ramdisk: image.ramdisk,
-    cmdline: [
-      `console=ttyS0 quiet root=/dev/vda kemari.run=${services}`,
-      `ip=${GUEST_ADDRESS}::${CLIENT_ADDRESS}:${NETMASK}::eth0:off`,
-    ].join(' '),
+    cmdline: [`console=ttyS0 quiet root=/dev/vda kemari.run=${services}`, `ip=${guestNetwork(GUEST_ADDRESS)}`].join(
+      ' ',
+    ),
     disk: disks.map(({ name }, index) => {
       const letter = String.fromCharCode('a'.charCodeAt(0) + index);
       return `format=raw, vdev=xvd${letter}, access=rw, target=${StorageHost.uri(name)}`;

@@ -23,6 +23,11 @@ export const PREFIX = '/24';
 export const STORAGE_ADDRESS = '10.79.0.3';
 export const CLIENT_ADDRESS = '10.77.0.1';
 
+/** The kernel's `ip=` of a guest with this address. */
+export function guestNetwork(address: string): string {
+  return `${address}::${CLIENT_ADDRESS}:${NETMASK}::eth0:off`;
+}
+
 /** A host's address on each of its networks. */
 export const HOST_ADDRESSES = {
   A: { client: '10.77.0.251', sync: '10.78.0.1', storage: '10.79.0.1' },
