@@ -174,13 +174,17 @@ async function measurePoint(
   }
 }
 
-/** Every page of a file in memory, one after the other, again and again, each time a little different (fio's scramble_buffers). */
+/**
+ * Every page of a file in memory, one after the other, again and again, each time a little different (fio's scramble_buffers). Ends
+ * when all of them were written once: fio takes its time to begin.
+ */
 function writeOverAndOver(pages: number): string {
-  const layOut = `dd if=/dev/urandom of=${DIRTIED} bs=4k count=${pages} 2>/dev/null`;
+  const layOut = `dd if=/dev/zero of=${DIRTIED} bs=4k count=${pages} 2>/dev/null`;
   const fio =
     `fio --name=dirty --filename=${DIRTIED} --size=${pages * 4}k --rw=write --bs=4k --ioengine=mmap ` +
     '--overwrite=1 --time_based --runtime=3600';
-  return `${layOut}; setsid ${fio} </dev/null >/dev/null 2>&1 &`;
+  const untilWritten = `until ! tail -c 4096 ${DIRTIED} | cmp -s -n 4096 - /dev/zero; do usleep 20000; done`;
+  return `${layOut}; setsid ${fio} </dev/null >/dev/null 2>&1 & ${untilWritten}`;
 }
 
 /** A guest whose epochs take seconds may answer nobody in time: it is asked again. */

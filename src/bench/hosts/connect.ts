@@ -1,6 +1,6 @@
 import { execa } from 'execa';
 import { KemariError } from '../../base/errors.js';
-import { HOST_NAMES, type HostName } from '../../stage/names.js';
+import type { HostName } from '../../stage/names.js';
 import type { Undo } from '../undo.js';
 import { SshHost } from './ssh-host.js';
 
@@ -31,12 +31,21 @@ export interface ConnectedHosts {
 
 const KEMARID_PORT = 8002;
 
-/** Errors: `KEMARI_BENCH_HOST` with what a host, or this machine, lacks. */
-export async function connectHosts(options: HostsOptions, folder: string, undo: Undo): Promise<ConnectedHosts> {
+/**
+ * `folder`: for sockets; `farewell`: what each host does when this process has ended, for a shell.
+ *
+ * Errors: `KEMARI_BENCH_HOST` with what a host, or this machine, lacks.
+ */
+export async function connectHosts(
+  options: HostsOptions,
+  { folder, farewell }: { readonly folder: string; readonly farewell: string },
+  undo: Undo,
+): Promise<ConnectedHosts> {
   const { destinations, ssh } = options;
   const networks = await Promise.all(options.addresses.map((address) => networkOf(address)));
-  const [A, B] = await Promise.all(HOST_NAMES.map((host) => SshHost.connect(destinations[host], ssh, folder, undo)));
-  if (A === undefined || B === undefined) throw new TypeError('two hosts');
+  const connect = (host: HostName): Promise<SshHost> =>
+    SshHost.connect(destinations[host], { ssh, folder, farewell }, undo);
+  const [A, B] = await Promise.all([connect('A'), connect('B')]);
   await Promise.all([A, B].map((host) => checkHost(host, options)));
   if ((await B.run(['ss', '-Htln', `sport = :${KEMARID_PORT}`])) === '') {
     throw lacks(B, 'no kemarid listens there: start it (kemarid), with the key that both hosts have');

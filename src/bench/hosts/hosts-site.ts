@@ -1,4 +1,5 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { execa } from 'execa';
@@ -49,18 +50,24 @@ export class HostsSite implements Site {
   }
 
   async boot(protections: readonly string[], say: (text: string) => void): Promise<(protection: string) => Subject> {
-    const folder = await mkdtemp(join(tmpdir(), 'kemari-bench-'));
+    const folder = await ownFolder();
     this.#undo.defer(folder, () => rm(folder, { recursive: true, force: true }));
+    // The standby boots nothing, but looks at what the domain is made from.
+    const name = basename(folder);
+    const domain = { name, there: `/var/tmp/${name}` };
+    const farewell = `kemari destroy ${name}; rm -rf ${domain.there}`;
     say('the hosts are asked');
-    const hosts = await connectHosts(this.#options, folder, this.#undo);
+    const hosts = await connectHosts(this.#options, { folder, farewell }, this.#undo);
     say('the client unpacks its programs');
     this.#client = await ClientRoot.unpack(this.#image.rootDisk, folder, (command) => command);
     const disks = ['kemari', 'plain'].map((name) => join(folder, `${name}.img`));
     for (const disk of disks) await execa('cp', ['--sparse=always', this.#image.rootDisk, disk]);
     const [ours = '', plains = ''] = await serveDisks(hosts.thisMachine, disks, this.#undo);
     say('the guests boot');
-    const guest = await this.#bootServed(hosts, ours, folder);
-    const { config, accel } = await guest.info('A');
+    const guest = await this.#bootServed(hosts, ours, { ...domain, folder });
+    const { config, accel, dmPid, qemuPid = dmPid } = await guest.info('A');
+    // What stands still ends late.
+    this.#undo.defer('the guest', () => guest.thaw([dmPid, qemuPid]));
     const kemari = await KemariGuest.adopt(guest);
     if (!protections.includes(UNPROTECTED)) return () => kemari;
     const [, address] = this.#options.addresses;
@@ -73,17 +80,18 @@ export class HostsSite implements Site {
   }
 
   /** Creates kemari's guest on host A, and waits until it answers. */
-  async #bootServed({ hosts, networkOf }: ConnectedHosts, disk: string, folder: string): Promise<HostsGuest> {
+  async #bootServed(
+    { hosts, networkOf }: ConnectedHosts,
+    disk: string,
+    { name, there, folder }: { readonly name: string; readonly there: string; readonly folder: string },
+  ): Promise<HostsGuest> {
     const { bridge, addresses, standby } = this.#options;
     const [address] = addresses;
-    const name = `bench-${process.pid}`;
-    // The standby boots nothing, but looks at what the domain is made from.
-    const there = `/var/tmp/kemari-${basename(folder)}`;
     const at = (file: string): string => `${there}/${basename(file)}`;
     const { kernel, ramdisk } = this.#image;
     for (const host of HOST_NAMES.map((each) => hosts[each])) {
       this.#undo.defer(`${there} on ${host.destination}`, () => host.run(['rm', '-rf', there]));
-      await host.run(['mkdir', there]);
+      await host.run(['mkdir', '-p', '-m', '700', there]);
       for (const file of [kernel, ramdisk]) await host.send(file, at(file));
     }
     const domain = {
@@ -107,6 +115,17 @@ export class HostsSite implements Site {
     if (this.#client === undefined) throw new TypeError('nothing has booted');
     return this.#client.run(command, timeoutMs);
   }
+}
+
+const FOLDER = 'kemari-hosts-';
+
+/** For the disks and what else a run needs; those of runs that were killed go. */
+async function ownFolder(): Promise<string> {
+  for (const entry of await readdir(tmpdir())) {
+    const owner = entry.startsWith(FOLDER) ? Number.parseInt(entry.slice(FOLDER.length)) : undefined;
+    if (owner !== undefined && !existsSync(`/proc/${owner}`)) await rm(join(tmpdir(), entry), { recursive: true });
+  }
+  return mkdtemp(join(tmpdir(), `${FOLDER}${process.pid}-`));
 }
 
 /** It may be gone, and with it its standby goes. */

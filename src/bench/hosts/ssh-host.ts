@@ -22,16 +22,21 @@ export class SshHost implements PeerHost {
   }
 
   /**
-   * Connects. `ssh`: the program with options of its own; `folder`: for the connection's socket. The connection ends with
-   * this process, however that ends.
+   * Connects. `ssh`: the program with options of its own; `folder`: for the connection's socket; `farewell`: what a shell there
+   * does when the connection ends. That is when this process does, however it ends.
    *
    * Errors: `KEMARI_BENCH_HOST` with what ssh said.
    */
-  static async connect(destination: string, ssh: readonly string[], folder: string, undo: Undo): Promise<SshHost> {
+  static async connect(
+    destination: string,
+    { ssh, folder, farewell }: { readonly ssh: readonly string[]; readonly folder: string; readonly farewell: string },
+    undo: Undo,
+  ): Promise<SshHost> {
     const [program = 'ssh', ...own] = ssh;
     const shared = ['-o', 'BatchMode=yes', '-o', `ControlPath=${join(folder, '%C')}`];
     // `cat` ends when nobody is left to write to it.
-    const master = spawn(program, [...own, ...shared, '-o', 'ControlMaster=yes', destination, 'exec cat'], {
+    const wait = `trap '' HUP TERM; cat >/dev/null; { ${farewell}; } >/dev/null 2>&1`;
+    const master = spawn(program, [...own, ...shared, '-o', 'ControlMaster=yes', destination, wait], {
       stdio: ['pipe', 'ignore', 'pipe'],
     });
     const said: string[] = [];
@@ -41,7 +46,9 @@ export class SshHost implements PeerHost {
     master.stdin.on('error', () => undefined); // It ended.
     undo.defer(`the connection to ${destination}`, () => master.kill());
     const host = new SshHost(destination, [program, ...own, ...shared, '-o', 'ControlMaster=no']);
-    const ended = (): boolean => master.pid === undefined || master.exitCode !== null || master.signalCode !== null;
+    let isClosed = false; // And all that it said is here.
+    master.once('close', () => (isClosed = true));
+    const ended = (): boolean => master.pid === undefined || isClosed;
     const isUp = async (): Promise<boolean> => ended() || (await host.#shares());
     if ((await waitUntil(isUp, { timeoutMs: CONNECT_TIMEOUT_MS })) && !ended()) return host;
     throw new KemariError(
