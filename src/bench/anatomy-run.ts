@@ -42,7 +42,7 @@ const MAX_AGE_MS = 50;
  * Of the guest's time, percent that epochs may take: with more of it they come so often that a guest of an emulated processor does not
  * get to write tens of thousands of pages in between.
  */
-const MAX_PAUSE_SHARE = 10;
+const MAX_PAUSE_SHARE = 3;
 /** What a guest writes has become what it writes over and over. */
 const SETTLE_MS = 2000;
 const APPLY_LOOK_MS = 200;
@@ -56,7 +56,7 @@ const FILL_MS = 150;
 const DIRTIED = '/dev/shm/dirtied';
 /** Of large ones there are few: they are waited for. */
 const LEAST_EPOCHS = 5;
-const LEAST_EPOCHS_TIMEOUT_MS = 60_000;
+const LEAST_EPOCHS_TIMEOUT_MS = 240_000;
 
 /**
  * Takes epochs of guests apart, as far as the ledger lacks them: of each size, number of vCPUs and number of written pages. What
