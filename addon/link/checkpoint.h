@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "memory/dirty_bitmap.h"
+#include "memory/traced_bytes.h"
 
 namespace kemari {
 
@@ -50,7 +51,7 @@ struct Checkpoint {
   PageBytes pages;
   std::vector<uint8_t> machine_state;
   // Each device's cut, disks first, then NICs, in the order of the domain's configuration.
-  std::vector<std::vector<uint8_t>> devices;
+  std::vector<TracedBytes> devices;
   // Console bytes that the cut holds.
   std::vector<uint8_t> console;
   // The guest's operator has paused it: whoever takes it over leaves it standing.

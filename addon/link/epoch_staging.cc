@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <string>
 
 #include "error.h"
@@ -202,17 +203,81 @@ void EpochStaging::take_section(const RecordHeader& header, std::span<const uint
       return append(next_.machine_state, payload);
     case RecordType::kConsole:
       return append(next_.console, payload);
-    case RecordType::kDevice: {
-      if (payload.size() < kDeviceHeadBytes) broken("DEVICE has " + std::to_string(payload.size()) + " bytes");
-      const auto index = load_wire<uint32_t>(payload.data());
-      if (index >= limits_.device_count || load_wire<uint32_t>(payload.data() + 4) != 0) {
-        broken("DEVICE " + std::to_string(index) + " came, there are " + std::to_string(limits_.device_count));
-      }
-      return append(next_.devices[index], payload.subspan(kDeviceHeadBytes));
-    }
+    case RecordType::kDevice:
+      return take_device(payload);
     default:
       broken(name_of(header.type) + " came within an epoch");
   }
+}
+
+void EpochStaging::take_device(std::span<const uint8_t> payload) {
+  if (payload.size() < kDeviceHeadBytes) broken("DEVICE has " + std::to_string(payload.size()) + " bytes");
+  const auto index = load_wire<uint32_t>(payload.data());
+  const auto part_count = load_wire<uint32_t>(payload.data() + 4);
+  if (index >= limits_.device_count) {
+    broken("DEVICE " + std::to_string(index) + " came, there are " + std::to_string(limits_.device_count));
+  }
+  if (part_count > (payload.size() - kDeviceHeadBytes) / kDevicePartBytes) {
+    broken("DEVICE names " + std::to_string(part_count) + " parts in " + std::to_string(payload.size()) + " bytes");
+  }
+  std::span<const uint8_t> data = payload.subspan(kDeviceHeadBytes + part_count * kDevicePartBytes);
+  for (uint32_t i = 0; i < part_count; i++) {
+    const DevicePart part = read_part(payload.data() + kDeviceHeadBytes + i * kDevicePartBytes);
+    if (part.kind == DevicePartKind::kPlace) {
+      take_place(index, part);
+      continue;
+    }
+    if (part.length > data.size()) broken("DEVICE ends within the bytes of its parts");
+    append(next_.devices[index], data.first(part.length));
+    data = data.subspan(part.length);
+  }
+  if (!data.empty()) broken("DEVICE has " + std::to_string(data.size()) + " bytes that no part names");
+}
+
+// Filled in when the epoch is whole: what memory has there may be still to come.
+void EpochStaging::take_place(uint32_t device, const DevicePart& part) {
+  const uint64_t memory_bytes = ram_.page_count() * kPageBytes;
+  if (part.address >= memory_bytes || part.length > memory_bytes - part.address) {
+    broken("DEVICE names " + std::to_string(part.length) + " bytes at " + std::to_string(part.address) +
+           " of guest memory, outside its " + std::to_string(ram_.page_count()) + " pages");
+  }
+  charge(part.length + sizeof(Place));
+  std::vector<uint8_t>& bytes = next_.devices[device];
+  places_.push_back({device, bytes.size(), part.address, part.length});
+  bytes.resize(bytes.size() + part.length);
+}
+
+// What the epoch says of a page; nullptr: nothing. In order of pages only, see fill_places().
+const EpochStaging::Staged* EpochStaging::staged_of(uint64_t page) const noexcept {
+  const auto behind = std::ranges::upper_bound(staged_, page, {}, &Staged::first_page);
+  if (behind == staged_.begin()) return nullptr;
+  const Staged& staged = *(behind - 1);
+  return page - staged.first_page < staged.count ? &staged : nullptr;
+}
+
+void EpochStaging::fill_places() {
+  // No page is named twice: in which order they are applied makes no difference.
+  const bool is_sorted = places_.empty() || std::ranges::is_sorted(staged_, {}, &Staged::first_page);
+  if (!is_sorted) std::ranges::sort(staged_, {}, &Staged::first_page);
+  for (const Place& place : places_) {
+    for (uint64_t done = 0; done < place.length;) {
+      const uint64_t page = (place.address + done) / kPageBytes;
+      const uint64_t in_page = (place.address + done) % kPageBytes;
+      const uint64_t length = std::min(place.length - done, kPageBytes - in_page);
+      uint8_t* const to = next_.devices[place.device].data() + place.at + done;
+      const Staged* const staged = staged_of(page);
+      if (staged == nullptr) {
+        require_memory(page, 1);
+        std::memcpy(to, ram_.page(page) + in_page, length);
+      } else if (staged->bytes != nullptr) {
+        std::memcpy(to, staged->bytes + (page - staged->first_page) * kPageBytes + in_page, length);
+      } else {
+        std::memset(to, 0, length);
+      }
+      done += length;
+    }
+  }
+  places_.clear();
 }
 
 CommittedEpoch EpochStaging::commit(const RecordHeader& header, std::span<const uint8_t> payload) {
@@ -225,6 +290,7 @@ CommittedEpoch EpochStaging::commit(const RecordHeader& header, std::span<const 
   }
   ram_.prepare(next_.machine_state);
   for (const Staged& staged : staged_) require_memory(staged.first_page, staged.count);
+  fill_places();
   in_epoch_ = false;
   std::swap(committed_, next_);
   next_.machine_state.clear();

@@ -67,9 +67,21 @@ class EpochStaging {
     const uint8_t* bytes;
   };
 
+  // Bytes of a device's cut that guest memory has, once it is that of the epoch.
+  struct Place {
+    uint32_t device;
+    uint64_t at;  // in the cut
+    uint64_t address;
+    uint64_t length;
+  };
+
   void begin(const RecordHeader& header, std::span<const uint8_t> payload);
   void take_pages(const RecordHeader& header, std::span<const uint8_t> payload);
   void take_section(const RecordHeader& header, std::span<const uint8_t> payload);
+  void take_device(std::span<const uint8_t> payload);
+  void take_place(uint32_t device, const DevicePart& part);
+  void fill_places();
+  const Staged* staged_of(uint64_t page) const noexcept;
   CommittedEpoch commit(const RecordHeader& header, std::span<const uint8_t> payload);
   // The decoded bytes of an entry; nullptr for zeroes. `digest` goes on over what a delta became.
   const uint8_t* decode(const PagesEntry& entry, const uint8_t* data, uint32_t& digest);
@@ -87,6 +99,7 @@ class EpochStaging {
   std::vector<uint64_t> seen_;  // a bit for each page that this epoch has named
   std::vector<Staged> staged_;
   std::vector<Staged> to_apply_;
+  std::vector<Place> places_;
   EpochState committed_;
   EpochState next_;
   bool in_epoch_ = false;

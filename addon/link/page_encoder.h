@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "link/checkpoint.h"
+#include "link/known_pages.h"
 #include "link/record.h"
 #include "memory/sent_pages.h"
 
@@ -84,6 +85,8 @@ class PageEncoder {
   PageEncoder(uint64_t cache_bytes, Compress mode);
 
   void start(const Checkpoint& checkpoint);
+  // What the standby has once that is applied; to be used before the first next().
+  KnownPages known() { return KnownPages(*checkpoint_, sent_); }
   // Fills the batch with what comes next; false when that is nothing, since the standby has it already.
   bool next(PageBatch& batch, double link_ns_per_byte);
   // Of the checkpoint, not looked at yet.

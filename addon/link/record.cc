@@ -147,6 +147,27 @@ PagesEntry read_entry(const uint8_t* bytes) {
   return entry;
 }
 
+void write_part(uint8_t* into, const DevicePart& part) noexcept {
+  store_wire<uint64_t>(into, part.address);
+  store_wire<uint32_t>(into + 8, part.length);
+  store_wire<uint32_t>(into + 12, static_cast<uint32_t>(part.kind));
+}
+
+DevicePart read_part(const uint8_t* bytes) {
+  const auto kind = load_wire<uint32_t>(bytes + 12);
+  if (kind != static_cast<uint32_t>(DevicePartKind::kBytes) && kind != static_cast<uint32_t>(DevicePartKind::kPlace)) {
+    broken("a part of DEVICE is of the unknown kind " + std::to_string(kind));
+  }
+  const DevicePart part{
+      .address = load_wire<uint64_t>(bytes),
+      .length = load_wire<uint32_t>(bytes + 8),
+      .kind = static_cast<DevicePartKind>(kind),
+  };
+  if (part.length == 0) broken("a part of DEVICE has no bytes");
+  if (part.kind == DevicePartKind::kBytes && part.address != 0) broken("a part of DEVICE has bytes and a place");
+  return part;
+}
+
 std::vector<uint8_t> word_payload(Word word, const std::string& text) {
   const size_t text_bytes = std::min(text.size(), kMaxWordTextBytes);
   std::vector<uint8_t> payload(kWordHeadBytes + text_bytes);

@@ -49,11 +49,16 @@ enum class PageEncoding : uint8_t {
   kDelta = 4,  // lz4 of the page XOR what the standby has of it
 };
 
+// What a part of a device's cut is: bytes that travel with it, or those that guest memory has at a place with the epoch
+// applied.
+enum class DevicePartKind : uint8_t { kBytes = 1, kPlace = 2 };
+
 inline constexpr size_t kBeginBytes = 8;
 inline constexpr uint32_t kBeginGuestPaused = 1;  // bit of BEGIN's flags
 inline constexpr size_t kPagesHeadBytes = 8;
 inline constexpr size_t kPagesEntryBytes = 16;
 inline constexpr size_t kDeviceHeadBytes = 8;
+inline constexpr size_t kDevicePartBytes = 16;
 inline constexpr size_t kCommitBytes = 16;
 inline constexpr size_t kWordHeadBytes = 4;
 inline constexpr size_t kRenewalBytes = 8;
@@ -94,6 +99,15 @@ struct PagesEntry {
 void write_entry(uint8_t* into, const PagesEntry& entry) noexcept;
 // Throws KEMARI_LINK_PROTOCOL when no page, an unknown encoding, or a length that does not belong to it is named.
 PagesEntry read_entry(const uint8_t* bytes);
+
+struct DevicePart {
+  uint64_t address;  // of a place: offset in the guest memory file; else 0
+  uint32_t length;   // bytes, never 0
+  DevicePartKind kind;
+};
+void write_part(uint8_t* into, const DevicePart& part) noexcept;
+// Throws KEMARI_LINK_PROTOCOL when it is none: no bytes, of an unknown kind, or with what its kind does not have.
+DevicePart read_part(const uint8_t* bytes);
 
 struct WordMessage {
   Word word;

@@ -6,6 +6,7 @@
 
 #include "fault/fault.h"
 #include "link/crc32c.h"
+#include "link/device_encoder.h"
 #include "link/wire_bytes.h"
 
 namespace kemari {
@@ -14,7 +15,7 @@ namespace {
 
 // Sections travel in pieces of this size at most, less than a payload may have.
 constexpr size_t kSectionBytes = 512 << 10;
-static_assert(kSectionBytes + kDeviceHeadBytes <= kMaxPayloadBytes);
+static_assert(kSectionBytes <= kMaxPayloadBytes);
 
 }  // namespace
 
@@ -32,23 +33,28 @@ void StreamEncoder::add_record(std::vector<uint8_t>& to, RecordType type, uint64
   for (const std::span<const uint8_t> piece : payload) to.insert(to.end(), piece.begin(), piece.end());
 }
 
-void StreamEncoder::add_section(std::vector<uint8_t>& to, RecordType type, std::span<const uint8_t> head,
-                                std::span<const uint8_t> bytes) {
+void StreamEncoder::add_section(std::vector<uint8_t>& to, RecordType type, std::span<const uint8_t> bytes) {
   while (!bytes.empty()) {
     const std::span<const uint8_t> piece = bytes.first(std::min(bytes.size(), kSectionBytes));
-    add_record(to, type, checkpoint_->epoch, {{head, piece}});
+    add_record(to, type, checkpoint_->epoch, {{piece}});
     bytes = bytes.subspan(piece.size());
   }
 }
 
-void StreamEncoder::add_sections(std::vector<uint8_t>& to) {
-  add_section(to, RecordType::kMachineState, {}, checkpoint_->machine_state);
+void StreamEncoder::add_devices(std::vector<uint8_t>& to) {
+  KnownPages known = pages_.known();
   for (size_t i = 0; i < checkpoint_->devices.size(); i++) {
-    std::array<uint8_t, kDeviceHeadBytes> head{};
-    store_wire<uint32_t>(head.data(), static_cast<uint32_t>(i));
-    add_section(to, RecordType::kDevice, head, checkpoint_->devices[i]);
+    DeviceEncoder device(static_cast<uint32_t>(i), checkpoint_->devices[i], known);
+    for (auto payload = device.next(); !payload.empty(); payload = device.next()) {
+      add_record(to, RecordType::kDevice, checkpoint_->epoch, payload);
+    }
   }
-  add_section(to, RecordType::kConsole, {}, checkpoint_->console);
+}
+
+void StreamEncoder::add_sections(std::vector<uint8_t>& to) {
+  add_section(to, RecordType::kMachineState, checkpoint_->machine_state);
+  add_devices(to);
+  add_section(to, RecordType::kConsole, checkpoint_->console);
 }
 
 void StreamEncoder::start(const Checkpoint& checkpoint) {

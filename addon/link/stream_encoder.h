@@ -29,8 +29,8 @@ class StreamEncoder {
   void add_record(std::vector<uint8_t>& to, RecordType type, uint64_t epoch,
                   std::span<const std::span<const uint8_t>> payload);
   void add_sections(std::vector<uint8_t>& to);
-  void add_section(std::vector<uint8_t>& to, RecordType type, std::span<const uint8_t> head,
-                   std::span<const uint8_t> bytes);
+  void add_section(std::vector<uint8_t>& to, RecordType type, std::span<const uint8_t> bytes);
+  void add_devices(std::vector<uint8_t>& to);
   void add_to_digest(uint32_t checksum);
 
   PageEncoder pages_;

@@ -154,6 +154,23 @@ std::optional<uint64_t> GuestMemory::gpa_of(const uint8_t* hva, uint64_t length)
   return std::nullopt;
 }
 
+std::vector<BytesOrigin> GuestMemory::origins_of(std::span<const iovec> pieces) const {
+  std::vector<BytesOrigin> origins;
+  uint64_t at = 0;
+  for (const iovec& piece : pieces) {
+    for (const MemoryRegion& region : regions_) {
+      // Compared as numbers: the pointer may belong to anything.
+      const auto start = reinterpret_cast<uintptr_t>(region.file->data());
+      const auto offset = reinterpret_cast<uintptr_t>(piece.iov_base) - start;
+      if (offset >= region.file->size_bytes() || piece.iov_len > region.file->size_bytes() - offset) continue;
+      if (piece.iov_len != 0) origins.push_back({at, offset, piece.iov_len});
+      break;
+    }
+    at += piece.iov_len;
+  }
+  return origins;
+}
+
 void GuestMemory::mark_dirty(const uint8_t* hva, uint64_t length) const noexcept {
   if (length == 0) return;
   const auto mark = [&](RamFile& file) {

@@ -2,6 +2,8 @@
 // however many devices they are named.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -10,6 +12,7 @@
 #include <vector>
 
 #include "memory/dirty_bitmap.h"
+#include "memory/traced_bytes.h"
 #include "unique_fd.h"
 
 namespace kemari {
@@ -82,6 +85,10 @@ class GuestMemory {
   // The guest physical address of [hva, hva + length), which at_gpa() would translate back; none when it is not wholly
   // inside one region.
   std::optional<uint64_t> gpa_of(const uint8_t* hva, uint64_t length) const noexcept;
+
+  // Where in their files these pieces lie: the origins of bytes that were copied from them, in this order. What is no
+  // guest memory, or not any more, has none.
+  std::vector<BytesOrigin> origins_of(std::span<const iovec> pieces) const;
 
   // Marks [hva, hva + length), which at_gpa or at_front_end returned, as written by us; also where its region is gone
   // since (the file is still guest memory). `length` may be 0.

@@ -43,6 +43,7 @@ void freeze_bytes(Outbound& request, std::span<const iovec> pieces) {
     }
   }
   request.frozen_bytes = total;
+  request.copied_from.assign(pieces.begin(), pieces.end());
   request.is_frozen = true;
 }
 
@@ -106,6 +107,7 @@ void GateLane::done(Outbound& request) noexcept {
   outstanding_bytes_ -= std::exchange(request.counted_bytes, 0);
   request.frozen.reset();
   request.frozen_bytes = 0;
+  request.copied_from.clear();
   request.is_frozen = false;
   request.is_answered = false;
 }

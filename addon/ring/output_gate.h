@@ -42,6 +42,7 @@ struct Outbound {
   std::vector<iovec> bytes;  // what leaves; points into guest memory until frozen
   AlignedBytes frozen;       // the bytes of the cut, once freeze() has copied them; `bytes` then is one piece of it
   size_t frozen_bytes = 0;
+  std::vector<iovec> copied_from;  // what was frozen, as it lay before; not to be read, it is the guest's again
   bool is_frozen = false;
   bool is_held = false;        // by its lane
   bool is_answered = false;    // the guest has it back already: the device has a copy of its own

@@ -46,6 +46,7 @@ struct DeviceRequest {
   uint64_t sequence = 0;  // at the gate; 0: not outbound
   uint64_t sector = 0;
   std::span<const uint8_t> bytes;
+  std::vector<BytesOrigin> origins = {};  // of `bytes`
 };
 
 // A request that was popped and whose completion the guest has not seen.
@@ -109,7 +110,7 @@ class RingDevice {
   // stands still and the queues are suspended, else KEMARI_RING_STATE. In this order: OutputGate::cut(), then this for
   // every device, then DirtyBitmap::take(), then the copying of pages: what completes afterwards is pending here and
   // submitted again by the standby, whatever its pages hold. Parks the thread.
-  std::vector<uint8_t> cut();
+  TracedBytes cut();
   // Takes over what cut() gave on another host, before any queue starts. A queue that then starts where it was cut
   // publishes what was completed and submits again what was not, in the old order and with the bytes of the cut. The
   // bytes are a peer's: throws KEMARI_RING_STATE for whatever is wrong with them. Parks the thread.

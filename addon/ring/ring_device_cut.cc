@@ -14,7 +14,7 @@ namespace kemari {
 namespace {
 
 // The device's requests of one queue, by head.
-using RequestTable = std::vector<const DeviceRequest*>;
+using RequestTable = std::vector<DeviceRequest*>;
 
 CutQueue cut_queue(const DeviceQueue& queue, const RequestTable& requests) {
   CutQueue cut;
@@ -32,7 +32,7 @@ CutQueue cut_queue(const DeviceQueue& queue, const RequestTable& requests) {
   for (uint16_t head = queue.pending.oldest(); head != PendingList::kNone; head = queue.pending.after(head)) {
     const PendingList::Entry& entry = queue.pending[head];
     if (entry.kept) continue;
-    const DeviceRequest* request = requests[head];
+    DeviceRequest* request = requests[head];
     KEMARI_ASSERT(request != nullptr);
     CutRequest& pending = cut.pending.emplace_back();
     pending.head = head;
@@ -41,6 +41,7 @@ CutQueue cut_queue(const DeviceQueue& queue, const RequestTable& requests) {
     pending.sequence = request->sequence;
     pending.sector = request->sector;
     pending.bytes = request->bytes;
+    pending.origins = std::move(request->origins);
     queue.ring->describe(head, entry.writable, pending);
   }
   return cut;
@@ -48,7 +49,7 @@ CutQueue cut_queue(const DeviceQueue& queue, const RequestTable& requests) {
 
 }  // namespace
 
-std::vector<uint8_t> RingDevice::cut() {
+TracedBytes RingDevice::cut() {
   const std::unique_lock lock = park();
   if (!lane_) fail("KEMARI_RING_STATE", name_ + " has ended: there is nothing to cut");
   for (const auto& queue : queues_) {
@@ -58,10 +59,10 @@ std::vector<uint8_t> RingDevice::cut() {
                                   "first, with suspending on");
   }
   lane_->freeze();
-  const std::vector<DeviceRequest> requests = requests_to_cut();
+  std::vector<DeviceRequest> requests = requests_to_cut();
   std::vector<RequestTable> tables(queues_.size());
   for (const auto& queue : queues_) tables[queue->index].resize(queue->ring->size());
-  for (const DeviceRequest& request : requests) tables[request.queue][request.head] = &request;
+  for (DeviceRequest& request : requests) tables[request.queue][request.head] = &request;
   RingState state{.kind = kind(),
                   .features = front_end_->features(),
                   .queue_count = static_cast<uint32_t>(queues_.size()),

@@ -31,11 +31,18 @@ class Writer {
     const auto* at = reinterpret_cast<const uint8_t*>(&value);  // SAFETY: an integer's own bytes
     bytes_.insert(bytes_.end(), at, at + sizeof value);
   }
-  void put(std::span<const uint8_t> bytes) { bytes_.insert(bytes_.end(), bytes.begin(), bytes.end()); }
-  std::vector<uint8_t> take() { return std::move(bytes_); }
+  void put(std::span<const uint8_t> bytes, std::span<const BytesOrigin> origins) {
+    for (const BytesOrigin& origin : origins) {
+      KEMARI_ASSERT(origin.at <= bytes.size() && origin.length <= bytes.size() - origin.at);
+      origins_.push_back({bytes_.size() + origin.at, origin.file_offset, origin.length});
+    }
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+  }
+  TracedBytes take() { return {std::move(bytes_), std::move(origins_)}; }
 
  private:
   std::vector<uint8_t> bytes_;
+  std::vector<BytesOrigin> origins_;
 };
 
 class Reader {
@@ -103,7 +110,7 @@ void encode_request(Writer& out, const CutRequest& request) {
     out.put(segment.address);
     out.put(segment.length);
   }
-  out.put(request.bytes);
+  out.put(request.bytes, request.origins);
 }
 
 CutRequest decode_request(Reader& in, Heads& heads) {
@@ -176,7 +183,7 @@ CutQueue decode_queue(Reader& in, uint32_t queue_count) {
 
 }  // namespace
 
-std::vector<uint8_t> encode_ring_state(const RingState& state) {
+TracedBytes encode_ring_state(const RingState& state) {
   Writer out(encoded_bytes(state));
   out.put(kMagic);
   out.put(kRingStateVersion);
@@ -211,7 +218,7 @@ std::vector<uint8_t> encode_ring_state(const RingState& state) {
     out.put(answered.queue);
     out.put(static_cast<uint32_t>(answered.bytes.size()));
     out.put(answered.sequence);
-    out.put(answered.bytes);
+    out.put(answered.bytes, answered.origins);
   }
   return out.take();
 }

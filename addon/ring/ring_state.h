@@ -19,6 +19,8 @@
 #include <span>
 #include <vector>
 
+#include "memory/traced_bytes.h"
+
 namespace kemari {
 
 enum class RingDeviceKind : uint8_t { kDisk = 1, kNic = 2 };
@@ -57,6 +59,7 @@ struct CutRequest {
   // What leaves: data of a write, ranges of a discard or zeroing, header and frame. The memory is another's: of the
   // frozen request where this is written, of the checkpoint where it was read.
   std::span<const uint8_t> bytes;
+  std::vector<BytesOrigin> origins;  // of `bytes`, where this is written; the layout has none
 };
 
 struct CutQueue {
@@ -83,7 +86,8 @@ struct CutQueue {
 struct CutAnswered {
   uint32_t queue = 0;
   uint64_t sequence = 0;
-  std::span<const uint8_t> bytes;  // header and frame; another's memory, as CutRequest::bytes
+  std::span<const uint8_t> bytes;    // header and frame; another's memory, as CutRequest::bytes
+  std::vector<BytesOrigin> origins = {};  // as CutRequest::origins
 };
 
 // Writes, discards and zeroings of a disk that storage has answered, and that no flush has reached since. Whoever takes
@@ -110,7 +114,7 @@ struct RingState {
 
 inline constexpr uint16_t kRingStateVersion = 4;
 
-std::vector<uint8_t> encode_ring_state(const RingState& state);
+TracedBytes encode_ring_state(const RingState& state);
 
 // The bytes are a peer's. Throws KEMARI_RING_STATE unless they are what the layout says, to the last byte, with heads
 // inside their queue, each at most once, and lengths that a chain can have. `bytes` must outlive the result.

@@ -5,7 +5,7 @@ import type { MachineDescription } from '../model/machine-description.js';
 import type { DiskGeometry } from '../native/ring.js';
 
 /** Of the whole protocol: preamble, handshake, records, words. Both sides must speak the same. */
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 
 export { DEFAULT_PORT } from '../model/port.js';
 

@@ -16,6 +16,8 @@ export const RECORD = {
 /** Bit of the type of a record that may be skipped. */
 export const OPTIONAL = 0x8000;
 
+export const PART = { BYTES: 1, PLACE: 2 } as const;
+
 export const ENCODING = { RAW: 1, ZERO: 2, LZ4: 3, DELTA: 4 } as const;
 
 const TABLE = Array.from({ length: 256 }, (_, byte) => {
@@ -36,6 +38,20 @@ export interface Entry {
   readonly encoding: number;
   readonly data?: Uint8Array;
   readonly reserved?: number;
+}
+
+/** A part of a device's state: octets, or where guest memory has them. */
+export interface Part {
+  readonly kind: number;
+  readonly address?: bigint;
+  /** That of `data` where absent. */
+  readonly length?: number;
+  readonly data?: Uint8Array;
+}
+
+/** Octets that travel with the record. */
+export function octets(data: Uint8Array): Part {
+  return { kind: PART.BYTES, data };
 }
 
 export interface HeaderOverride {
@@ -88,8 +104,16 @@ export class RecordWriter {
     return this.record(RECORD.PAGES, epoch, Buffer.concat([u32(entries.length, deltaDigest), ...described, ...data]));
   }
 
-  device(epoch: bigint, index: number, bytes: Uint8Array): Buffer {
-    return this.record(RECORD.DEVICE, epoch, Buffer.concat([u32(index, 0), bytes]));
+  device(epoch: bigint, index: number, ...parts: readonly Part[]): Buffer {
+    const described = parts.map(({ kind, address = 0n, data = Buffer.alloc(0), length = data.length }) => {
+      const part = Buffer.alloc(16);
+      part.writeBigUInt64LE(address, 0);
+      part.writeUInt32LE(length, 8);
+      part.writeUInt32LE(kind, 12);
+      return part;
+    });
+    const data = parts.map((part) => part.data ?? Buffer.alloc(0));
+    return this.record(RECORD.DEVICE, epoch, Buffer.concat([u32(index, parts.length), ...described, ...data]));
   }
 
   commit(epoch: bigint, wrong: { pages?: number; digest?: number } = {}): Buffer {

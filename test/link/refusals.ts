@@ -1,4 +1,4 @@
-import { lz4Page, RECORD, u32, type RecordWriter } from './records.js';
+import { lz4Page, octets, PART, RECORD, u32, type RecordWriter } from './records.js';
 
 /** What a peer sends, after the first epoch. */
 export type Attack = (write: RecordWriter) => Uint8Array[];
@@ -167,7 +167,68 @@ export const REFUSALS: readonly (readonly [claim: string, code: `KEMARI_${string
       'a device that is none',
       'KEMARI_LINK_PROTOCOL',
       /DEVICE 2 came, there are 2/,
-      (w) => [w.begin(2n), w.device(2n, 2, page)],
+      (w) => [w.begin(2n), w.device(2n, 2, octets(page))],
+    ],
+    [
+      'a place outside memory',
+      'KEMARI_LINK_PROTOCOL',
+      /1 bytes at 262144 of guest memory, outside its 64 pages/,
+      (w) => [w.begin(2n), w.device(2n, 0, { kind: PART.PLACE, address: 64n * 4096n, length: 1 })],
+    ],
+    [
+      'a place that ends outside memory',
+      'KEMARI_LINK_PROTOCOL',
+      /outside its 64 pages/,
+      (w) => [w.begin(2n), w.device(2n, 0, { kind: PART.PLACE, address: 64n * 4096n - 4n, length: 5 })],
+    ],
+    [
+      'a place whose end is beyond all numbers',
+      'KEMARI_LINK_PROTOCOL',
+      /outside its 64 pages/,
+      (w) => [w.begin(2n), w.device(2n, 0, { kind: PART.PLACE, address: 2n ** 64n - 1n, length: 2 })],
+    ],
+    [
+      'a part without octets',
+      'KEMARI_LINK_PROTOCOL',
+      /no bytes/,
+      (w) => [w.begin(2n), w.device(2n, 0, { kind: PART.PLACE, length: 0 })],
+    ],
+    ['a part of kind 0', 'KEMARI_LINK_PROTOCOL', /unknown kind 0/, (w) => [w.begin(2n), w.device(2n, 0, { kind: 0 })]],
+    [
+      'a part of an unknown kind',
+      'KEMARI_LINK_PROTOCOL',
+      /unknown kind 3/,
+      (w) => [w.begin(2n), w.device(2n, 0, { kind: 3, data: page })],
+    ],
+    [
+      'octets that have a place as well',
+      'KEMARI_LINK_PROTOCOL',
+      /bytes and a place/,
+      (w) => [w.begin(2n), w.device(2n, 0, { kind: PART.BYTES, address: 4096n, data: page })],
+    ],
+    [
+      'fewer octets than its parts have',
+      'KEMARI_LINK_PROTOCOL',
+      /DEVICE ends within/,
+      (w) => [w.begin(2n), w.device(2n, 0, { kind: PART.BYTES, length: 4097, data: page })],
+    ],
+    [
+      'octets of no part',
+      'KEMARI_LINK_PROTOCOL',
+      /4096 bytes that no part names/,
+      (w) => [w.begin(2n), w.device(2n, 0, { kind: PART.PLACE, length: 4096, data: page })],
+    ],
+    [
+      'more parts than bytes',
+      'KEMARI_LINK_PROTOCOL',
+      /names 4294967295 parts/,
+      (w) => [w.begin(2n), w.record(4, 2n, u32(0, 0xffffffff))],
+    ],
+    [
+      'DEVICE without a head',
+      'KEMARI_LINK_PROTOCOL',
+      /DEVICE has 7 bytes/,
+      (w) => [w.begin(2n), w.record(4, 2n, Buffer.alloc(7))],
     ],
     [
       'a commit of other pages',

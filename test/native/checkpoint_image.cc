@@ -86,7 +86,7 @@ class ImageSink : public kemari::CheckpointSink {
   bool ordered() const { return ordered_; }
   const std::vector<kemari::PageRange>& ranges() const { return ranges_; }
   const std::vector<uint8_t>& state() const { return state_; }
-  const std::vector<std::vector<uint8_t>>& devices() const { return devices_; }
+  const std::vector<kemari::TracedBytes>& devices() const { return devices_; }
 
   std::atomic<bool> full{false};
   std::atomic<bool> lost{false};
@@ -102,7 +102,7 @@ class ImageSink : public kemari::CheckpointSink {
   bool ordered_ = true;
   std::vector<kemari::PageRange> ranges_;
   std::vector<uint8_t> state_;
-  std::vector<std::vector<uint8_t>> devices_;
+  std::vector<kemari::TracedBytes> devices_;
 };
 
 class CheckpointImage : public Napi::ObjectWrap<CheckpointImage> {
@@ -197,8 +197,8 @@ class CheckpointImage : public Napi::ObjectWrap<CheckpointImage> {
     object.Set("ranges", ranges);
     object.Set("machineState", Napi::Buffer<uint8_t>::Copy(env, sink_->state().data(), sink_->state().size()));
     Napi::Array devices = Napi::Array::New(env);
-    for (const std::vector<uint8_t>& device : sink_->devices()) {
-      devices.Set(devices.Length(), Napi::Buffer<uint8_t>::Copy(env, device.data(), device.size()));
+    for (const kemari::TracedBytes& device : sink_->devices()) {
+      devices.Set(devices.Length(), Napi::Buffer<uint8_t>::Copy(env, device.bytes.data(), device.bytes.size()));
     }
     object.Set("devices", devices);
     return object;

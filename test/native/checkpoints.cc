@@ -19,7 +19,18 @@ std::vector<uint8_t> bytes_of(const Napi::Value& value) {
   return {buffer.Data(), buffer.Data() + buffer.ElementLength()};
 }
 
-// submitCheckpoint({link}, {epoch, ranges: [[first, count]...], pages, machineState, devices, console, guestPaused})
+void add_origins(const Napi::Array& origins, kemari::Checkpoint& checkpoint) {
+  for (uint32_t i = 0; i < origins.Length(); i++) {
+    const auto origin = origins.Get(i).As<Napi::Array>();
+    const auto field = [&](uint32_t at) {
+      return static_cast<uint64_t>(origin.Get(at).As<Napi::Number>().Int64Value());
+    };
+    checkpoint.devices[field(0)].origins.push_back({field(1), field(2), field(3)});
+  }
+}
+
+// submitCheckpoint({link}, {epoch, ranges: [[first, count]...], pages, machineState, devices, console, guestPaused,
+// origins?: [[device, at, offset, length]...]})
 Napi::Value submit_checkpoint(const Napi::CallbackInfo& info) {
   return kemari::guarded(info.Env(), [&] {
     const std::shared_ptr<CheckpointSink> sink = kemari::sink_option(info[0].As<Napi::Object>(), "link");
@@ -39,7 +50,8 @@ Napi::Value submit_checkpoint(const Napi::CallbackInfo& info) {
     checkpoint->machine_state = bytes_of(source.Get("machineState"));
     const auto devices = source.Get("devices").As<Napi::Array>();
     checkpoint->devices.resize(devices.Length());
-    for (uint32_t i = 0; i < devices.Length(); i++) checkpoint->devices[i] = bytes_of(devices.Get(i));
+    for (uint32_t i = 0; i < devices.Length(); i++) checkpoint->devices[i].bytes = bytes_of(devices.Get(i));
+    if (source.Get("origins").IsArray()) add_origins(source.Get("origins").As<Napi::Array>(), *checkpoint);
     checkpoint->console = bytes_of(source.Get("console"));
     checkpoint->guest_paused = source.Get("guestPaused").ToBoolean().Value();
     sink->submit(std::move(checkpoint));

@@ -101,6 +101,8 @@ export interface TestCheckpoint {
   readonly devices: readonly Uint8Array[];
   readonly console: Uint8Array;
   readonly guestPaused: boolean;
+  /** Of bytes of a device: where in the file of guest memory they were copied from; ascending for each device. */
+  readonly origins?: readonly (readonly [device: number, at: number, offset: number, length: number])[];
 }
 
 /** Takes checkpoints in the place of a link, and keeps the image of guest memory that they make. */

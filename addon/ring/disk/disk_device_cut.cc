@@ -18,7 +18,8 @@ std::vector<DeviceRequest> DiskDevice::requests_to_cut() {
                         .place = request->is_held ? RequestPlace::kHeld : RequestPlace::kInFlight,
                         .sequence = outbound ? request->sequence : 0,
                         .sector = request->sector,
-                        .bytes = {request->frozen.get(), request->frozen_bytes}});
+                        .bytes = {request->frozen.get(), request->frozen_bytes},
+                        .origins = memory().origins_of(request->copied_from)});
   }
   return requests;
 }

@@ -222,13 +222,17 @@ void TransmitQueue::add_to_cut(std::vector<DeviceRequest>& requests) {
                         .kind = RequestKind::kFrame,
                         .place = RequestPlace::kInFlight,
                         .sequence = frame->sequence,
-                        .bytes = {frame->frozen.get(), frame->frozen_bytes}});
+                        .bytes = {frame->frozen.get(), frame->frozen_bytes},
+                        .origins = nic_.memory().origins_of(frame->copied_from)});
   }
 }
 
 void TransmitQueue::add_answered(std::vector<CutAnswered>& answered) {
   const auto add = [&](const Frame& frame) {
-    answered.push_back({index_, frame.sequence, {frame.frozen.get(), frame.frozen_bytes}});
+    answered.push_back({index_,
+                        frame.sequence,
+                        {frame.frozen.get(), frame.frozen_bytes},
+                        nic_.memory().origins_of(frame.copied_from)});
   };
   for (const Frame* frame : waiting_) {
     if (frame->is_answered) add(*frame);
