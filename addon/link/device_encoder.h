@@ -21,9 +21,9 @@ class DeviceEncoder {
   std::span<const std::span<const uint8_t>> next();
 
  private:
-  static constexpr size_t kMaxParts = 1024;                 // of a record
-  static constexpr uint64_t kMaxDataBytes = 512 << 10;      // of a record
-  static constexpr uint64_t kLeastPlaceBytes = 64;          // with less, naming the place saves nothing
+  static constexpr size_t kMaxParts = 1024;             // of a record
+  static constexpr uint64_t kMaxDataBytes = 512 << 10;  // of a record
+  static constexpr uint64_t kLeastPlaceBytes = 64;      // with less, naming the place saves nothing
   static constexpr uint64_t kMaxPlaceBytes = uint64_t{1} << 30;
   static_assert(kDeviceHeadBytes + kMaxParts * kDevicePartBytes + kMaxDataBytes <= kMaxPayloadBytes);
 

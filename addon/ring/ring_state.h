@@ -86,7 +86,7 @@ struct CutQueue {
 struct CutAnswered {
   uint32_t queue = 0;
   uint64_t sequence = 0;
-  std::span<const uint8_t> bytes;    // header and frame; another's memory, as CutRequest::bytes
+  std::span<const uint8_t> bytes;         // header and frame; another's memory, as CutRequest::bytes
   std::vector<BytesOrigin> origins = {};  // as CutRequest::origins
 };
 

@@ -151,11 +151,35 @@ class Peer {
   }
 
   void device(Input& input) {
-    std::vector<uint8_t> payload(kDeviceHeadBytes);
+    const uint8_t count = input.byte() % 5;
+    std::vector<uint8_t> payload(kDeviceHeadBytes + count * kDevicePartBytes);
+    std::vector<uint8_t> data;
     store_wire<uint32_t>(payload.data(), input.byte() < 0xf0 ? input.byte() % kDevices : input.byte());
-    const auto bytes = input.take_bytes(input.byte());
-    payload.insert(payload.end(), bytes.begin(), bytes.end());
+    store_wire<uint32_t>(payload.data() + 4, count);
+    for (uint8_t i = 0; i < count; i++) {
+      add_part(payload.data() + kDeviceHeadBytes + i * kDevicePartBytes, data, input);
+    }
+    payload.insert(payload.end(), data.begin(), data.end());
+    if (input.byte() == 0xff) payload.resize(payload.size() - std::min<size_t>(payload.size(), input.byte()));
     record(static_cast<uint16_t>(RecordType::kDevice), epoch_, payload, input);
+  }
+
+  void add_part(uint8_t* at, std::vector<uint8_t>& data, Input& input) {
+    const uint8_t shape = input.byte();
+    DevicePart part{.address = 0, .length = input.byte(), .kind = DevicePartKind::kBytes};
+    if ((shape & 1) != 0) {
+      // In memory, most of the time.
+      part.kind = DevicePartKind::kPlace;
+      part.address = input.word() % (kPages * kPageBytes);
+      part.length = 1 + input.word() % ((shape & 2) != 0 ? 3 * kPageBytes : 64);
+      if ((shape & 0xf0) == 0xf0) part.address = input.take<uint64_t>();
+    } else {
+      const auto bytes = input.take_bytes(part.length);
+      part.length = static_cast<uint32_t>(bytes.size());
+      data.insert(data.end(), bytes.begin(), bytes.end());
+    }
+    write_part(at, part);
+    if ((shape & 0x1c) == 0x1c) at[input.byte() % kDevicePartBytes] = input.byte();
   }
 
   void commit(Input& input) {
@@ -211,7 +235,46 @@ class Standby {
   RamFileImage ram_;
 };
 
+// The parts of an epoch's devices as they came, and what they are once the epoch is applied.
+class Devices {
+ public:
+  void take(const Record& record) {
+    const auto type = static_cast<RecordType>(record.header.type);
+    if (type == RecordType::kBegin) parts_.clear();
+    if (type != RecordType::kDevice) return;
+    const uint8_t* const payload = record.payload.data();
+    const auto count = load_wire<uint32_t>(payload + 4);
+    const uint8_t* data = payload + kDeviceHeadBytes + count * kDevicePartBytes;
+    for (uint32_t i = 0; i < count; i++) {
+      const DevicePart part = read_part(payload + kDeviceHeadBytes + i * kDevicePartBytes);
+      parts_.push_back({load_wire<uint32_t>(payload), part, {}});
+      if (part.kind != DevicePartKind::kBytes) continue;
+      parts_.back().bytes.assign(data, data + part.length);
+      data += part.length;
+    }
+  }
+
+  std::vector<std::vector<uint8_t>> with(RamImage& ram) const {
+    std::vector<std::vector<uint8_t>> devices(kDevices);
+    for (const Part& part : parts_) {
+      const bool is_place = part.wire.kind == DevicePartKind::kPlace;
+      const uint8_t* const bytes = is_place ? ram.page(0) + part.wire.address : part.bytes.data();
+      devices[part.device].insert(devices[part.device].end(), bytes, bytes + part.wire.length);
+    }
+    return devices;
+  }
+
+ private:
+  struct Part {
+    uint32_t device;
+    DevicePart wire;
+    std::vector<uint8_t> bytes;
+  };
+  std::vector<Part> parts_;
+};
+
 void read_stream(Connection& connection, Standby& standby, EpochStaging& staging, uint32_t& memory) {
+  Devices devices;
   RecordReader reader(connection, [&staging](const RecordHeader& header) { return staging.payload_room(header); });
   while (const std::optional<Record> record = reader.next()) {
     KEMARI_ASSERT(record->payload.size() == record->header.length);
@@ -224,9 +287,11 @@ void read_stream(Connection& connection, Standby& standby, EpochStaging& staging
     const std::optional<CommittedEpoch> committed = staging.accept(record->header, record->payload);
     KEMARI_ASSERT(staging.staged_bytes() <= kStagingBytes);
     KEMARI_ASSERT(staging.committed().epoch == before + (committed ? 1 : 0));
+    devices.take(*record);
     if (committed) {
       KEMARI_ASSERT(standby.digest() == memory);
       staging.apply();
+      KEMARI_ASSERT(staging.committed().devices == devices.with(standby.ram()));
     } else if (record->header.epoch != 0) {
       continue;
     } else {
