@@ -14,6 +14,7 @@ import { guestTest, longGuestTest, missing } from '../fixtures/guest-test.js';
 
 const WAIT_MS = 30_000;
 const BOOT_MS = 150_000;
+const WRITTEN_MIB = 16;
 
 /** One guest for all drills: each leaves it running and unprotected, on whichever host. */
 let stage: TwoHosts;
@@ -82,6 +83,20 @@ for (const policy of [['--kemari'], ['--kemari', '--strict'], ['--remus', '--int
     },
   );
 }
+
+guestTest(`what a guest writes to its disk crosses the sync link once${missing}`, async (t) => {
+  const host = await runningHost();
+  await guest.run(`dd if=/dev/urandom of=/dev/shm/random bs=1M count=${WRITTEN_MIB} 2>/dev/null`);
+  await guest.protect(host);
+  const { sentBytes } = (await protection(host))!;
+  await guest.run('dd if=/dev/shm/random of=/root/written bs=1M conv=fsync 2>/dev/null');
+  const sentMib = ((await protection(host))!.sentBytes - sentBytes) / 2 ** 20;
+  t.log(`${sentMib.toFixed(1)} MiB for ${WRITTEN_MIB} MiB`);
+  // Noise does not get smaller; with what else the guest's memory and its devices have become.
+  t.true(sentMib > WRITTEN_MIB && sentMib < 1.6 * WRITTEN_MIB, `${sentMib} MiB`);
+  await guest.run('cmp /dev/shm/random /root/written && rm /dev/shm/random');
+  await guest.kemari(host, 'unprotect', GUEST_NAME);
+});
 
 /** What kemari says of its epochs can have been so. */
 async function checkTrace(t: ExecutionContext, host: HostName): Promise<void> {
