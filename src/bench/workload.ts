@@ -36,19 +36,30 @@ export const EXTRA_MS = 120_000;
 
 const MS_PER_S = 1000;
 
+/** One that took this many times the wanted duration is slow whatever its program does before: it is not asked for more. */
+const SLOW = 2;
+
 /**
- * The rate of a work whose duration cannot be chosen, only its amount: the least amount first, then, where that was quickly
- * done, as much as takes about the wanted time. `work` returns the seconds that an amount took. Protections differ a
- * hundredfold: one amount for all would be over before it began, or never.
+ * The rate of a work whose duration cannot be chosen, only its amount: the least amount first, then as much as takes about the
+ * wanted time. Protections differ a hundredfold: one amount for all would be over before it began, or never. `work` returns the
+ * seconds that an amount took, the start of its program included; the rate is that of what was done over and above the least
+ * amount, so that those who do little in the time do not pay for the start alone.
  */
 export async function ratedInAbout(
   seconds: number,
   { least, most }: Amounts,
   work: (amount: number) => Promise<number>,
 ): Promise<number> {
-  const rate = least / (await work(least));
-  const amount = Math.min(most, Math.floor(rate * seconds));
-  return amount < 2 * least ? rate : amount / (await work(amount));
+  const leastS = await work(least);
+  if (leastS > SLOW * seconds || most <= least) return least / leastS;
+  const within = (amount: number): number => Math.min(most, Math.max(2 * least, Math.floor(amount)));
+  let amount = within((least / leastS) * seconds);
+  let moreS = (await work(amount)) - leastS;
+  if (moreS > 0 && moreS < seconds / 2 && amount < most) {
+    amount = within(least + ((amount - least) / moreS) * seconds);
+    moreS = (await work(amount)) - leastS;
+  }
+  return moreS > 0 ? (amount - least) / moreS : amount / (leastS + moreS);
 }
 
 /** Runs a script in the guest; returns the seconds it took, its own start included. */

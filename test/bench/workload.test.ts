@@ -12,16 +12,30 @@ function worker(perSecond: number, startS = 0) {
 }
 
 test('a slow guest is asked for the least amount, once', async (t) => {
-  const { asked, work } = worker(4);
-  t.is(await ratedInAbout(2, { least: 8, most: 1000 }, work), 4);
-  t.deepEqual(asked, [8]);
+  const { asked, work } = worker(2);
+  t.is(await ratedInAbout(2, { least: 10, most: 1000 }, work), 2);
+  t.deepEqual(asked, [10]);
 });
 
 test('a quick guest is asked for as much as takes about the wanted time', async (t) => {
-  const { asked, work } = worker(100, 0.1);
+  const { asked, work } = worker(100);
   const rate = await ratedInAbout(2, { least: 10, most: 1000 }, work);
-  t.deepEqual(asked, [10, 100]);
-  t.is(rate, 100 / 1.1);
+  t.deepEqual(asked, [10, 200]);
+  t.is(Math.round(rate), 100);
+});
+
+test('what a program takes before it begins is not counted, whoever does how much', async (t) => {
+  for (const perSecond of [10, 100, 1000]) {
+    const { asked, work } = worker(perSecond, 0.9);
+    const rate = await ratedInAbout(2, { least: 8, most: 10_000 }, work);
+    t.is(Math.round(rate), perSecond, asked.join(' '));
+    t.true(asked.at(-1)! >= perSecond, asked.join(' '));
+  }
+});
+
+test('a guest that was slowed down meanwhile has a rate all the same', async (t) => {
+  const tookS = [1, 0.9];
+  t.is(await ratedInAbout(2, { least: 9, most: 18 }, () => Promise.resolve(tookS.shift()!)), 20);
 });
 
 test('nobody is asked for more than the most', async (t) => {
