@@ -115,7 +115,7 @@ class RingDeviceObject : public Napi::ObjectWrap<Self> {
   }
   Napi::Value cut(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&] {
-      const std::vector<uint8_t> bytes = handle_->device().cut().bytes;
+      const std::vector<uint8_t> bytes = handle_->device().cut().joined();
       return Napi::Buffer<uint8_t>::Copy(info.Env(), bytes.data(), bytes.size());
     });
   }

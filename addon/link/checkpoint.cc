@@ -55,7 +55,7 @@ void PageBytes::clear() noexcept {
 
 uint64_t Checkpoint::byte_count() const noexcept {
   uint64_t bytes = pages.page_count() * kPageBytes + machine_state.size() + console.size();
-  for (const TracedBytes& device : devices) bytes += device.bytes.size();
+  for (const TracedBytes& device : devices) bytes += device.size();
   return bytes;
 }
 
@@ -64,7 +64,7 @@ void Checkpoint::clear() noexcept {
   ranges.clear();
   pages.clear();
   machine_state.clear();
-  for (TracedBytes& device : devices) device.clear();
+  for (TracedBytes& device : devices) device = {};
   console.clear();
   guest_paused = false;
 }

@@ -9,15 +9,27 @@
 namespace kemari {
 
 DeviceEncoder::DeviceEncoder(uint32_t device, const TracedBytes& cut, KnownPages& known) : device_(device) {
-  const uint8_t* const bytes = cut.bytes.data();
-  uint64_t at = 0;
-  for (const BytesOrigin& origin : cut.origins) {
-    KEMARI_ASSERT(origin.at >= at && origin.at <= cut.bytes.size() && origin.length <= cut.bytes.size() - origin.at);
-    add_bytes(bytes + at, origin.at - at);
-    add_copy(bytes + origin.at, origin, known);
-    at = origin.at + origin.length;
+  const std::vector<uint8_t>& own = cut.own();
+  uint64_t done = 0;
+  for (const auto& [at, piece] : cut.shared()) {
+    KEMARI_ASSERT(at >= done && at <= own.size());
+    add_bytes(own.data() + done, at - done);
+    add_shared(piece, known);
+    done = at;
   }
-  add_bytes(bytes + at, cut.bytes.size() - at);
+  add_bytes(own.data() + done, own.size() - done);
+}
+
+void DeviceEncoder::add_shared(const SharedBytes& shared, KnownPages& known) {
+  const uint8_t* const bytes = shared.bytes.get();
+  uint64_t done = 0;
+  for (const BytesOrigin& origin : shared.origins) {
+    KEMARI_ASSERT(origin.at >= done && origin.at <= shared.length && origin.length <= shared.length - origin.at);
+    add_bytes(bytes + done, origin.at - done);
+    add_copy(bytes + origin.at, origin, known);
+    done = origin.at + origin.length;
+  }
+  add_bytes(bytes + done, shared.length - done);
 }
 
 // Bytes that were copied from guest memory, page by page: equal to what the standby has of it, or to be sent.
@@ -38,11 +50,14 @@ void DeviceEncoder::add_copy(const uint8_t* bytes, const BytesOrigin& origin, Kn
 
 void DeviceEncoder::add_bytes(const uint8_t* bytes, uint64_t length) {
   if (length == 0) return;
-  if (!parts_.empty() && parts_.back().kind == DevicePartKind::kBytes) {
-    parts_.back().length += length;
-  } else {
-    parts_.push_back({DevicePartKind::kBytes, 0, bytes, length});
+  if (!parts_.empty()) {
+    Part& last = parts_.back();
+    if (last.kind == DevicePartKind::kBytes && last.bytes + last.length == bytes) {
+      last.length += length;
+      return;
+    }
   }
+  parts_.push_back({DevicePartKind::kBytes, 0, bytes, length});
 }
 
 void DeviceEncoder::add_place(uint64_t address, uint64_t length) {

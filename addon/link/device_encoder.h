@@ -35,6 +35,7 @@ class DeviceEncoder {
     uint64_t length;
   };
 
+  void add_shared(const SharedBytes& shared, KnownPages& known);
   void add_copy(const uint8_t* bytes, const BytesOrigin& origin, KnownPages& known);
   void add_bytes(const uint8_t* bytes, uint64_t length);
   void add_place(uint64_t address, uint64_t length);

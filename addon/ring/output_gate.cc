@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -34,8 +35,9 @@ void freeze_bytes(Outbound& request, std::span<const iovec> pieces) {
   for (const iovec& piece : pieces) total += piece.iov_len;
   if (total != 0) {
     const size_t rounded = (total + kPageBytes - 1) / kPageBytes * kPageBytes;
-    request.frozen.reset(static_cast<uint8_t*>(std::aligned_alloc(kPageBytes, rounded)));
-    if (request.frozen == nullptr) throw std::bad_alloc();
+    auto* const bytes = static_cast<uint8_t*>(std::aligned_alloc(kPageBytes, rounded));
+    if (bytes == nullptr) throw std::bad_alloc();
+    request.frozen.reset(bytes, [](uint8_t* all) { std::free(all); });
     size_t at = 0;
     for (const iovec& piece : pieces) {
       std::memcpy(request.frozen.get() + at, piece.iov_base, piece.iov_len);
@@ -45,6 +47,10 @@ void freeze_bytes(Outbound& request, std::span<const iovec> pieces) {
   request.frozen_bytes = total;
   request.copied_from.assign(pieces.begin(), pieces.end());
   request.is_frozen = true;
+}
+
+SharedBytes frozen_of(const Outbound& request, const GuestMemory& memory) {
+  return {request.frozen, request.frozen_bytes, memory.origins_of(request.copied_from)};
 }
 
 // --- a lane ---------------------------------------------------------------------------------------------------------

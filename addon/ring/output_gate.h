@@ -8,12 +8,13 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <vector>
+
+#include "memory/guest_memory.h"
 
 namespace kemari {
 
@@ -26,12 +27,6 @@ enum class OutboundKind : uint8_t {
   kConsole = 6,
 };
 
-// Bytes aligned so that O_DIRECT takes them.
-struct FreeBytes {
-  void operator()(uint8_t* bytes) const noexcept { std::free(bytes); }
-};
-using AlignedBytes = std::unique_ptr<uint8_t[], FreeBytes>;
-
 // One request on its way out. Owned by the ring that popped it, which keeps it alive until it was passed, released or
 // dropped.
 struct Outbound {
@@ -40,7 +35,9 @@ struct Outbound {
   uint16_t head = 0;
   uint64_t sequence = 0;     // domain-wide order, from 1; given by admit()
   std::vector<iovec> bytes;  // what leaves; points into guest memory until frozen
-  AlignedBytes frozen;       // the bytes of the cut, once freeze() has copied them; `bytes` then is one piece of it
+  // The bytes that leave, once freeze_bytes() has copied them, aligned so that O_DIRECT takes them. A checkpoint may
+  // have them, too, and longer. A held request's `bytes` then are one piece of them.
+  std::shared_ptr<uint8_t[]> frozen;
   size_t frozen_bytes = 0;
   std::vector<iovec> copied_from;  // what was frozen, as it lay before; not to be read, it is the guest's again
   bool is_frozen = false;
@@ -52,6 +49,9 @@ struct Outbound {
 // Copies what `pieces` hold into memory of ours, which are the bytes of `request` from then on. `request.bytes` stays
 // as it is.
 void freeze_bytes(Outbound& request, std::span<const iovec> pieces);
+
+// The bytes of a frozen request, to be kept beyond it; `memory`: the guest's, that they were copied from.
+SharedBytes frozen_of(const Outbound& request, const GuestMemory& memory);
 
 class OutputGate;
 

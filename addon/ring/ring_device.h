@@ -46,7 +46,7 @@ struct DeviceRequest {
   uint64_t sequence = 0;  // at the gate; 0: not outbound
   uint64_t sector = 0;
   std::span<const uint8_t> bytes;
-  std::vector<BytesOrigin> origins = {};  // of `bytes`
+  SharedBytes shared = {};  // the same, with who keeps them
 };
 
 // A request that was popped and whose completion the guest has not seen.

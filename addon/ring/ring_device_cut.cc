@@ -41,7 +41,7 @@ CutQueue cut_queue(const DeviceQueue& queue, const RequestTable& requests) {
     pending.sequence = request->sequence;
     pending.sector = request->sector;
     pending.bytes = request->bytes;
-    pending.origins = std::move(request->origins);
+    pending.shared = std::move(request->shared);
     queue.ring->describe(head, entry.writable, pending);
   }
   return cut;

@@ -31,18 +31,22 @@ class Writer {
     const auto* at = reinterpret_cast<const uint8_t*>(&value);  // SAFETY: an integer's own bytes
     bytes_.insert(bytes_.end(), at, at + sizeof value);
   }
-  void put(std::span<const uint8_t> bytes, std::span<const BytesOrigin> origins) {
-    for (const BytesOrigin& origin : origins) {
-      KEMARI_ASSERT(origin.at <= bytes.size() && origin.length <= bytes.size() - origin.at);
-      origins_.push_back({bytes_.size() + origin.at, origin.file_offset, origin.length});
+  // Few are not worth sharing.
+  void put(std::span<const uint8_t> bytes, const SharedBytes& shared) {
+    if (shared.bytes == nullptr || bytes.size() < kLeastSharedBytes) {
+      bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    } else {
+      KEMARI_ASSERT(shared.bytes.get() == bytes.data() && shared.length == bytes.size());
+      shared_.push_back({bytes_.size(), shared});
     }
-    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
   }
-  TracedBytes take() { return {std::move(bytes_), std::move(origins_)}; }
+  TracedBytes take() { return {std::move(bytes_), std::move(shared_)}; }
 
  private:
+  static constexpr size_t kLeastSharedBytes = 512;
+
   std::vector<uint8_t> bytes_;
-  std::vector<BytesOrigin> origins_;
+  std::vector<TracedBytes::Shared> shared_;
 };
 
 class Reader {
@@ -90,10 +94,13 @@ size_t encoded_bytes(const RingState& state) {
   for (const CutQueue& queue : state.queues) {
     bytes += 16 + queue.kept.size() * 16 + queue.unread.size() * 2;
     for (const CutRequest& request : queue.pending) {
-      bytes += 40 + request.writable.size() * kSegmentBytes + request.bytes.size();
+      bytes += 40 + request.writable.size() * kSegmentBytes;
+      if (request.shared.bytes == nullptr) bytes += request.bytes.size();
     }
   }
-  for (const CutAnswered& answered : state.answered) bytes += 16 + answered.bytes.size();
+  for (const CutAnswered& answered : state.answered) {
+    bytes += 16 + (answered.shared.bytes == nullptr ? answered.bytes.size() : 0);
+  }
   return bytes;
 }
 
@@ -110,7 +117,7 @@ void encode_request(Writer& out, const CutRequest& request) {
     out.put(segment.address);
     out.put(segment.length);
   }
-  out.put(request.bytes, request.origins);
+  out.put(request.bytes, request.shared);
 }
 
 CutRequest decode_request(Reader& in, Heads& heads) {
@@ -218,7 +225,7 @@ TracedBytes encode_ring_state(const RingState& state) {
     out.put(answered.queue);
     out.put(static_cast<uint32_t>(answered.bytes.size()));
     out.put(answered.sequence);
-    out.put(answered.bytes, answered.origins);
+    out.put(answered.bytes, answered.shared);
   }
   return out.take();
 }

@@ -59,7 +59,7 @@ struct CutRequest {
   // What leaves: data of a write, ranges of a discard or zeroing, header and frame. The memory is another's: of the
   // frozen request where this is written, of the checkpoint where it was read.
   std::span<const uint8_t> bytes;
-  std::vector<BytesOrigin> origins;  // of `bytes`, where this is written; the layout has none
+  SharedBytes shared;  // the same with who keeps them, where this is written and that is known
 };
 
 struct CutQueue {
@@ -86,8 +86,8 @@ struct CutQueue {
 struct CutAnswered {
   uint32_t queue = 0;
   uint64_t sequence = 0;
-  std::span<const uint8_t> bytes;         // header and frame; another's memory, as CutRequest::bytes
-  std::vector<BytesOrigin> origins = {};  // as CutRequest::origins
+  std::span<const uint8_t> bytes;  // header and frame; another's memory, as CutRequest::bytes
+  SharedBytes shared = {};         // as CutRequest::shared
 };
 
 // Writes, discards and zeroings of a disk that storage has answered, and that no flush has reached since. Whoever takes

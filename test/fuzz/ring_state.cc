@@ -39,9 +39,9 @@ void run(std::span<const uint8_t> bytes) {
     return;
   }
   for (const CutQueue& queue : state.queues) check(queue, state.queue_count);
-  const std::vector<uint8_t> again = encode_ring_state(state).bytes;
+  const std::vector<uint8_t> again = encode_ring_state(state).joined();
   KEMARI_ASSERT(again.size() == bytes.size());
-  KEMARI_ASSERT(encode_ring_state(decode_ring_state(again)).bytes == again);
+  KEMARI_ASSERT(encode_ring_state(decode_ring_state(again)).joined() == again);
 }
 
 }  // namespace

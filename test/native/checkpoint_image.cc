@@ -198,7 +198,8 @@ class CheckpointImage : public Napi::ObjectWrap<CheckpointImage> {
     object.Set("machineState", Napi::Buffer<uint8_t>::Copy(env, sink_->state().data(), sink_->state().size()));
     Napi::Array devices = Napi::Array::New(env);
     for (const kemari::TracedBytes& device : sink_->devices()) {
-      devices.Set(devices.Length(), Napi::Buffer<uint8_t>::Copy(env, device.bytes.data(), device.bytes.size()));
+      const std::vector<uint8_t> bytes = device.joined();
+      devices.Set(devices.Length(), Napi::Buffer<uint8_t>::Copy(env, bytes.data(), bytes.size()));
     }
     object.Set("devices", devices);
     return object;

@@ -19,14 +19,27 @@ std::vector<uint8_t> bytes_of(const Napi::Value& value) {
   return {buffer.Data(), buffer.Data() + buffer.ElementLength()};
 }
 
-void add_origins(const Napi::Array& origins, kemari::Checkpoint& checkpoint) {
+// A device's cut: what has an origin is shared, as a frozen request is.
+kemari::TracedBytes device_of(const std::vector<uint8_t>& bytes, uint32_t device, const Napi::Array& origins) {
+  std::vector<uint8_t> own;
+  std::vector<kemari::TracedBytes::Shared> shared;
+  size_t done = 0;
   for (uint32_t i = 0; i < origins.Length(); i++) {
     const auto origin = origins.Get(i).As<Napi::Array>();
     const auto field = [&](uint32_t at) {
       return static_cast<uint64_t>(origin.Get(at).As<Napi::Number>().Int64Value());
     };
-    checkpoint.devices[field(0)].origins.push_back({field(1), field(2), field(3)});
+    if (field(0) != device) continue;
+    const uint64_t at = field(1);
+    const uint64_t length = field(3);
+    own.insert(own.end(), bytes.data() + done, bytes.data() + at);
+    std::shared_ptr<uint8_t[]> copy(new uint8_t[length]);
+    std::memcpy(copy.get(), bytes.data() + at, length);
+    shared.push_back({own.size(), {std::move(copy), length, {{0, field(2), length}}}});
+    done = at + length;
   }
+  own.insert(own.end(), bytes.data() + done, bytes.data() + bytes.size());
+  return {std::move(own), std::move(shared)};
 }
 
 // submitCheckpoint({link}, {epoch, ranges: [[first, count]...], pages, machineState, devices, console, guestPaused,
@@ -50,8 +63,11 @@ Napi::Value submit_checkpoint(const Napi::CallbackInfo& info) {
     checkpoint->machine_state = bytes_of(source.Get("machineState"));
     const auto devices = source.Get("devices").As<Napi::Array>();
     checkpoint->devices.resize(devices.Length());
-    for (uint32_t i = 0; i < devices.Length(); i++) checkpoint->devices[i].bytes = bytes_of(devices.Get(i));
-    if (source.Get("origins").IsArray()) add_origins(source.Get("origins").As<Napi::Array>(), *checkpoint);
+    const Napi::Value origins = source.Get("origins");
+    const auto told = origins.IsArray() ? origins.As<Napi::Array>() : Napi::Array::New(info.Env());
+    for (uint32_t i = 0; i < devices.Length(); i++) {
+      checkpoint->devices[i] = device_of(bytes_of(devices.Get(i)), i, told);
+    }
     checkpoint->console = bytes_of(source.Get("console"));
     checkpoint->guest_paused = source.Get("guestPaused").ToBoolean().Value();
     sink->submit(std::move(checkpoint));

@@ -19,7 +19,7 @@ std::vector<DeviceRequest> DiskDevice::requests_to_cut() {
                         .sequence = outbound ? request->sequence : 0,
                         .sector = request->sector,
                         .bytes = {request->frozen.get(), request->frozen_bytes},
-                        .origins = memory().origins_of(request->copied_from)});
+                        .shared = frozen_of(*request, memory())});
   }
   return requests;
 }

@@ -223,16 +223,14 @@ void TransmitQueue::add_to_cut(std::vector<DeviceRequest>& requests) {
                         .place = RequestPlace::kInFlight,
                         .sequence = frame->sequence,
                         .bytes = {frame->frozen.get(), frame->frozen_bytes},
-                        .origins = nic_.memory().origins_of(frame->copied_from)});
+                        .shared = frozen_of(*frame, nic_.memory())});
   }
 }
 
 void TransmitQueue::add_answered(std::vector<CutAnswered>& answered) {
   const auto add = [&](const Frame& frame) {
-    answered.push_back({index_,
-                        frame.sequence,
-                        {frame.frozen.get(), frame.frozen_bytes},
-                        nic_.memory().origins_of(frame.copied_from)});
+    answered.push_back(
+        {index_, frame.sequence, {frame.frozen.get(), frame.frozen_bytes}, frozen_of(frame, nic_.memory())});
   };
   for (const Frame* frame : waiting_) {
     if (frame->is_answered) add(*frame);
