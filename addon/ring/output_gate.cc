@@ -119,11 +119,13 @@ void GateLane::done(Outbound& request) noexcept {
 }
 
 void GateLane::freeze() {
-  for (Outbound* request : held()) {
-    if (request->is_frozen) continue;
-    freeze_bytes(*request, request->bytes);
-    if (request->frozen_bytes != 0) request->bytes.assign(1, iovec{request->frozen.get(), request->frozen_bytes});
-  }
+  for (Outbound* request : held()) freeze(*request);
+}
+
+void GateLane::freeze(Outbound& held) {
+  if (held.is_frozen) return;
+  freeze_bytes(held, held.bytes);
+  if (held.frozen_bytes != 0) held.bytes.assign(1, iovec{held.frozen.get(), held.frozen_bytes});
 }
 
 void GateLane::drop(Outbound& request) {

@@ -91,6 +91,8 @@ class GateLane {
   // At a cut: copies the bytes of every held request that is not frozen yet. Their bytes are those of the cut from now
   // on.
   void freeze();
+  // Ahead of the cut, where there is much to copy: the guest runs meanwhile, and stands still then.
+  static void freeze(Outbound& held);
 
   // Forgets a held request (device reset: the guest took it back). It never leaves; it is done().
   void drop(Outbound& request);

@@ -222,7 +222,8 @@ void DiskDevice::begin_outbound(DiskRequest& request, OutboundKind kind) {
   request.kind = kind;
   const bool passes = lane().admit(request);
   if (evidence_kept()) note(request, passes);
-  if (passes) start(request);
+  if (passes) return start(request);
+  GateLane::freeze(request);
 }
 
 void DiskDevice::note(const DiskRequest& request, bool passes) const {
