@@ -12,6 +12,7 @@
 #include "evidence/evidence.h"
 #include "fault/fault.h"
 #include "memory/dirty_bitmap.h"
+#include "memory/guest_memory.h"
 
 namespace kemari {
 

@@ -14,9 +14,11 @@
 #include <span>
 #include <vector>
 
-#include "memory/guest_memory.h"
+#include "memory/traced_bytes.h"
 
 namespace kemari {
+
+class GuestMemory;
 
 enum class OutboundKind : uint8_t {
   kDiskWrite = 1,
