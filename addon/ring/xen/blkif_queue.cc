@@ -260,7 +260,8 @@ std::vector<Segment> BlkifQueue::adopt(const CutRequest& cut) {
   slot.header.type = is_read ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT;
   for (const CutSegment& segment : cut.writable) {
     const uint64_t offset = segment.address % kPageBytes;
-    if (segment.address / kPageBytes > UINT32_MAX || segment.length > kPageBytes - offset) {
+    const bool is_piece = segment.length != 0 && segment.length <= kPageBytes - offset;
+    if (segment.address / kPageBytes > UINT32_MAX || !is_piece) {
       fail("KEMARI_RING_STATE", "a request of a checkpoint reads to what is no part of a granted page");
     }
     slot.pieces.push_back({static_cast<uint32_t>(segment.address / kPageBytes), static_cast<uint16_t>(offset),
