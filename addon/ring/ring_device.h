@@ -30,7 +30,7 @@ class SplitDriver;
 
 // What a device tells its owner (delivered to JavaScript as a message). `text` is for people.
 struct DeviceEvent {
-  // kStarted is sent once, when the first queue starts; a stop and restart by the hypervisor is no event.
+  // kStarted is sent once, when its first queue starts (of a guest of Xen's: all of them); a restart is no event.
   enum class Type : uint8_t { kStarted = 1, kDisconnected = 2, kProtocolError = 3, kQueueBroken = 4, kIoError = 5 };
   Type type;
   std::string code;  // KEMARI_... for errors

@@ -17,7 +17,7 @@ import { WireServer, type OfferSession } from '../wire/server.js';
 import { openHost } from './context.js';
 import { RestoreProcess } from './kemarid/restore-process.js';
 import { Protections } from './kemarid/protections.js';
-import { serveXenDisks } from './kemarid/xen-disks.js';
+import { serveXenDevices } from './kemarid/xen-devices.js';
 import { ownAddresses } from './own-addresses.js';
 
 export interface KemaridOptions {
@@ -50,11 +50,11 @@ export async function runKemarid(options: KemaridOptions): Promise<void> {
     throw new KemariError('KEMARI_KEMARID_RUNS', `a kemarid of ${host.root} runs already; one is enough for a host`);
   }
   try {
-    const endXenDisks = await serveXenDisks(options.logger);
+    const endXenDevices = await serveXenDevices(options.logger);
     try {
       await serve(options, registry);
     } finally {
-      await endXenDisks();
+      await endXenDevices();
     }
   } finally {
     writeFileSync(host.kemarid, '');

@@ -56,6 +56,8 @@ export interface BackEnds {
    * where it will be.
    */
   xenDisk(index: number, domid: number): Promise<void>;
+  /** The same of a NIC. */
+  xenVif(index: number, domid: number): Promise<void>;
   /** A connected stream socket with the bytes of the serial console. */
   console(fd: number): void;
   /** A connected stream socket with the bytes of the serial port at which a guest agent listens, if `config.guestAgent`. */

@@ -1,10 +1,14 @@
 /** What a ring device tells its owner. */
 export interface DeviceEvent {
+  /** `started`: the guest's driver is served; once, and of a guest of Xen's when all the rings that `connectRings` named are. */
   readonly type: 'started' | 'disconnected' | 'protocol-error' | 'queue-broken' | 'io-error';
   /** `KEMARI_...` for errors, empty otherwise. */
   readonly code: string;
   readonly text: string;
 }
+
+/** Where a device finds the guest's driver: on a connected vhost-user socket, which is the device's then, or in a domain of Xen's. */
+export type DriverPlace = { readonly socketFd: number } | { readonly xen: { readonly domid: number } };
 
 /** The domain's output gate (addon/ring/output_gate.h). */
 export interface OutputGate {
@@ -67,8 +71,8 @@ export interface RingDevice {
   machineContinues(): void;
   /**
    * Where the driver of a guest of Xen's has put its rings (`xen`). They are mapped and served from here on; a device that
-   * was restored first answers what the checkpoint has, and sends what it holds. What is wrong with them comes as an event
-   * `protocol-error`: `KEMARI_XEN_GRANT`, `KEMARI_XEN_EVENT`, `KEMARI_XEN_RING`.
+   * was restored first answers what the checkpoint has, and sends what it holds. Either an event `started` follows, or what is
+   * wrong with them as an event `protocol-error`: `KEMARI_XEN_GRANT`, `KEMARI_XEN_EVENT`, `KEMARI_XEN_RING`, `KEMARI_RING_STATE`.
    */
   connectRings(rings: XenRings): void;
 }

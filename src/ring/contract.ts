@@ -1,5 +1,5 @@
 import type { VifConfig } from '../model/domain-config.js';
-import type { DeviceEvent, Nic, OutputGate } from '../native/addon.js';
+import type { DeviceEvent, DriverPlace, Nic, OutputGate } from '../native/addon.js';
 
 /** A guest's network interface as the rest of kemari sees it. */
 export interface VifRequest {
@@ -7,8 +7,7 @@ export interface VifRequest {
   /** Place in the domain's `vif` list, from 0. */
   readonly index: number;
   readonly vif: VifConfig;
-  /** The back-end's end of the vhost-user connection, connected; the device's from here on. */
-  readonly socketFd: number;
+  readonly driver: DriverPlace;
   readonly gate: OutputGate;
   /** A standby's NIC: its tap is brought up at the takeover. */
   readonly deferred?: boolean | undefined;

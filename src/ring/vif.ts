@@ -9,10 +9,10 @@ export function tapName(domid: number, index: number, vif: VifConfig): string {
 
 /** What the addon needs to know to make the device. */
 export function nicOptions(request: VifRequest): NicOptions {
-  const { domid, index, vif, socketFd, gate, deferred, onEvent } = request;
+  const { domid, index, vif, driver, gate, deferred, onEvent } = request;
   return {
     name: `net${index}`,
-    socketFd,
+    ...driver,
     gate,
     mac: vif.mac,
     tap: tapName(domid, index, vif),
@@ -24,7 +24,7 @@ export function nicOptions(request: VifRequest): NicOptions {
 }
 
 /**
- * Makes the tap, puts it on its bridge and serves the guest's device on `socketFd`, which is closed also on failure.
+ * Makes the tap, puts it on its bridge and serves the guest's device; a socket in `driver` is closed also on failure.
  * Throws KEMARI_NET_TAP_EXISTS, KEMARI_NET_NO_BRIDGE and the other KEMARI_NET_... codes of addon/ring/net/tap.h.
  */
 export function attachVif(request: VifRequest): AttachedVif {

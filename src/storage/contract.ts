@@ -1,5 +1,5 @@
 import type { DiskConfig } from '../model/domain-config.js';
-import type { DeviceEvent, DiskGeometry, OutputGate } from '../native/addon.js';
+import type { DeviceEvent, DiskGeometry, DriverPlace, OutputGate } from '../native/addon.js';
 
 /** A disk of a domain that is to be served. */
 export interface DiskAttachment {
@@ -8,8 +8,7 @@ export interface DiskAttachment {
   /** The disk's place in the configuration, from 0. */
   readonly index: number;
   readonly disk: DiskConfig;
-  /** Where the guest's driver is found: our side of a vhost-user connection, which belongs to the callee, or a domain of Xen's. */
-  readonly driver: { readonly socketFd: number } | { readonly xen: { readonly domid: number } };
+  readonly driver: DriverPlace;
   readonly gate: OutputGate;
   /** A standby's disk, which is opened at the takeover: what the primary's is. undefined: opened at once. */
   readonly deferred?: DiskGeometry | undefined;

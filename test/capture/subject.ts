@@ -122,10 +122,14 @@ export class Subject implements BackEnds {
     throw new Error('it is no guest of Xen');
   }
 
+  xenVif(): never {
+    throw new Error('it is no guest of Xen');
+  }
+
   vif(index: number, socketFd: number): void {
     const vif = this.config.vifs[index]!;
     this.devices[this.config.disks.length + index] = attachVif({
-      ...{ domid: DOMID, index, vif, socketFd, gate: this.gate },
+      ...{ domid: DOMID, index, vif, driver: { socketFd }, gate: this.gate },
       onEvent: (event) => this.#deviceEvents.push(event.text),
     }).device;
   }

@@ -187,7 +187,7 @@ test('a tap is named as xl names it, unless the vif names it', (t) => {
   t.is(tapName(7, 1, { ...vif, vifname: 'web' }), 'web');
   const gate = new addon.OutputGate();
   const onEvent = (): void => undefined;
-  t.deepEqual(nicOptions({ domid: 7, index: 1, vif, socketFd: 9, gate, onEvent }), {
+  t.deepEqual(nicOptions({ domid: 7, index: 1, vif, driver: { socketFd: 9 }, gate, onEvent }), {
     name: 'net1',
     socketFd: 9,
     gate,

@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { addon } from '../../src/native/addon.js';
 import type { DeviceEvent } from '../../src/native/ring.js';
+import { attachVif } from '../../src/ring/vif.js';
 import { vbd } from '../../src/ring/xen/vbd.js';
 import { vif } from '../../src/ring/xen/vif.js';
 import { XenDevices } from '../../src/ring/xen/xen-devices.js';
@@ -54,16 +55,9 @@ const nics = await XenDevices.serve(vif, {
   store,
   onError,
   open: ({ domid, index, mac, bridge, vifname }, onEvent) => {
-    const nic = new addon.Nic({
-      name: `net${index}`,
-      xen: { domid },
-      gate,
-      mac,
-      tap: vifname ?? `vif${domid}.${index}`,
-      bridge,
-      queues: 1,
-      deferred: true,
-      onEvent: heard(onEvent),
+    const { device: nic } = attachVif({
+      ...{ domid, index, vif: { mac, bridge, vifname, queues: 1 }, driver: { xen: { domid } } },
+      ...{ gate, deferred: true, onEvent: heard(onEvent) },
     });
     const cut = cuts.get(mac);
     if (cut !== undefined) nic.restore(Buffer.from(cut, 'base64'));

@@ -28,6 +28,9 @@ const DOM0_OPTIONS = 'console=hvc0 mitigations=off nopti panic=-1 quiet';
 const BOOT_TIMEOUT_MS = 240_000;
 const END_TIMEOUT_MS = 20_000;
 
+/** Of a cable's two ends: bridges would take one address for one machine. */
+const MACS = { listens: '52:54:00:4b:45:01', connects: '52:54:00:4b:45:02' } as const;
+
 export interface ScriptResult {
   readonly status: number;
   /** What it printed, stdout and stderr as they came. */
@@ -217,7 +220,9 @@ export class NestedNode {
             ...['-drive', `file=${sharedDisk},format=raw,if=none,id=shared,cache=writeback,file.locking=off`],
             ...['-device', 'virtio-blk-pci,drive=shared,serial=kemari-shared,share-rw=on'],
           ]),
-      ...(cable === undefined ? [] : ['-netdev', stream(cable), '-device', 'virtio-net-pci,netdev=cable']),
+      ...(cable === undefined
+        ? []
+        : ['-netdev', stream(cable), '-device', `virtio-net-pci,netdev=cable,mac=${MACS[cable.end]}`]),
     ];
   }
 

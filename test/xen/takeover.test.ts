@@ -2,13 +2,15 @@ import { readFile } from 'node:fs/promises';
 import { waitUntil } from '../../src/base/deadline.js';
 import { countRecords, endGuestWriting, keepGuestWriting, memoryOn, recordsOn } from './disk-ledger.js';
 import { askGuest, createGuest, GUEST_READY, waitForGuestConsole } from './guest.js';
-import { kemari, XenPair } from './xen-pair.js';
+import { GuestTalk } from './guest-talk.js';
+import { BRIDGE, kemari, XenPair } from './xen-pair.js';
 import { missing, xenTest } from './xen-test.js';
 
 const TIMEOUT_MS = 600_000;
 /** On emulated processors that others use, too, silence of some seconds says nothing. */
 const TAKEOVER_TIMEOUT_MS = 20_000;
 const RECORDS = 20;
+const ANSWERS = 20;
 
 /** The fence of a test that has pulled the first host's plug itself. */
 const FENCE = 'true';
@@ -27,13 +29,16 @@ for (const [title, fence, flags] of [
       t.true(await waitUntil(isEnough, { timeoutMs: TIMEOUT_MS, everyMs: 500 }));
     };
     try {
-      await createGuest(first, { name: 'kept', disks: [`vdev=xvda,${XenPair.entry}`] });
+      await createGuest(first, { name: 'kept', disks: [`vdev=xvda,${XenPair.entry}`], vifs: [XenPair.vif] });
       await waitForGuestConsole(first, 'kept', GUEST_READY);
       await keepGuestWriting(first, 'kept');
       await moreRecords();
       const before = await askGuest(first, 'kept', 'before');
+      // The client is where the guest will be: what it hears now comes by the cable, later it cannot.
+      const talk = await GuestTalk.start({ node: first, name: 'kept' }, { node: second, bridge: BRIDGE });
+      await talk.untilAnswered(ANSWERS);
 
-      // By its name, as xl has it; the disk changes hands while the guest writes.
+      // By its name, as xl has it; disk and NIC change hands while the guest uses them.
       const timeout = `--takeover-timeout ${TAKEOVER_TIMEOUT_MS}`;
       const said = await kemari(
         first,
@@ -42,6 +47,7 @@ for (const [title, fence, flags] of [
       );
       t.regex(said, /stays protected/);
       await moreRecords();
+      await talk.untilAnswered(ANSWERS);
       t.regex(await second.expect('xl list kept', TIMEOUT_MS), /kept +\d+ +\d+ +1 +--p---/, 'it waits');
 
       await first.kill();
@@ -55,6 +61,12 @@ for (const [title, fence, flags] of [
       t.is(after.bootId, before.bootId);
       t.true(after.count > before.count);
       await moreRecords();
+      // The same connection, and no message was lost or heard twice.
+      await talk.untilAnswered(ANSWERS);
+      const { answered, unanswered, problems } = await talk.end();
+      t.deepEqual(problems, []);
+      t.is(unanswered, 0);
+      t.true(answered >= 3 * ANSWERS);
       await endGuestWriting(second, 'kept', 'WRITTEN');
       await waitForGuestConsole(second, 'kept', '^WRITTEN [0-9]+');
 
@@ -69,7 +81,9 @@ for (const [title, fence, flags] of [
 
       await kemari(second, 'destroy kept', TIMEOUT_MS);
       t.is((await second.run('xl domid kept', TIMEOUT_MS)).status, 1);
-      t.is(await second.expect('xenstore-ls /local/domain/0/backend/vbd 2>/dev/null || true', TIMEOUT_MS), '');
+      const remains =
+        'for type in vbd vif; do xenstore-ls /local/domain/0/backend/$type 2>/dev/null; done; ls /sys/class/net | grep vif; true';
+      t.is(await second.expect(remains, TIMEOUT_MS), '');
     } finally {
       await pair.end();
     }

@@ -10,11 +10,13 @@ const PREFIX = '10.78.0';
 
 /** How the shared disk is called on both. */
 export const SHARED_DISK = '/dev/vdb';
+/** On both; the cable between the hosts is on it. */
+export const BRIDGE = 'xenbr0';
 const CLI = '/srv/kemari/dist/src/cli';
 
 /**
- * Two nested machines with Xen, a cable between them and a disk that both reach, as two hosts of kemari's users have them: each
- * runs a kemarid, with one key.
+ * Two nested machines with Xen, a cable between their bridges and a disk that both reach, as two hosts of kemari's users have
+ * them: each runs a kemarid, with one key.
  */
 export class XenPair {
   readonly first: NestedNode;
@@ -65,6 +67,9 @@ export class XenPair {
   /** What a disk's entry says besides its `vdev`. */
   static readonly entry = `access=rw,script=block-kemari,target=${SHARED_DISK}`;
 
+  /** A NIC's entry: on the bridge of whichever host the guest runs on. */
+  static readonly vif = `mac=00:16:3e:4b:45:03,bridge=${BRIDGE},script=vif-kemari`;
+
   async end(): Promise<void> {
     await Promise.all([this.first.kill(), this.second.kill()]);
     rmSync(this.#folder, { recursive: true, force: true });
@@ -80,8 +85,9 @@ async function prepare(node: NestedNode, address: string, fence: string | undefi
   const flags = `--listen ${address}${fence === undefined ? '' : ` --fence-cmd '${fence}'`}`;
   await node.expect(
     [
-      `hostname ${node.name}; ip link set eth0 up && ip address add ${address}/24 dev eth0`,
-      'cp /srv/kemari/scripts/xen/block-kemari /etc/xen/scripts/',
+      `hostname ${node.name}; ip link add ${BRIDGE} type bridge && ip link set eth0 up master ${BRIDGE}`,
+      `ip link set ${BRIDGE} up && ip address add ${address}/24 dev ${BRIDGE}`,
+      'cp /srv/kemari/scripts/xen/*-kemari /etc/xen/scripts/',
       // The same on both, as an operator copies it.
       `mkdir -p /etc/kemari && echo ${'5a'.repeat(32)} >/etc/kemari/key && chmod 600 /etc/kemari/key`,
       `setsid node ${CLI}/kemarid.js ${flags} >/tmp/kemarid.log 2>&1 </dev/null & echo $! >/tmp/kemarid.pid`,

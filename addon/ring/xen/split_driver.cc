@@ -44,6 +44,7 @@ std::unique_ptr<AttachedQueue> SplitDriver::make_ring(uint32_t index, size_t& en
 void SplitDriver::open() {
   device_.features_acked(features());
   device_.loop_->add(offer_->fd(), [this] { device_.protect([this] { told(); }); });
+  device_.announced_ = true;  // not with its first queue: told() does it
   is_open_ = true;
 }
 
@@ -76,6 +77,8 @@ void SplitDriver::told() {
   for (const auto& queue : device_.queues_) {
     if (queue->state != QueueState::kStarted) device_.kicked(*queue);
   }
+  if (std::exchange(is_announced_, true)) return;
+  device_.emit({DeviceEvent::Type::kStarted, "", device_.name() + ": the rings of its driver are served"});
 }
 
 void SplitDriver::connect(const RingPlaces& places) {

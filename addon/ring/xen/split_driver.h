@@ -67,6 +67,7 @@ class SplitDriver final : public FrontEnd {
   std::vector<std::unique_ptr<Channel>> channels_;
   bool is_open_ = false;
   bool is_stopped_ = false;  // with the machine
+  bool is_announced_ = false;
 };
 
 }  // namespace xen

@@ -15,9 +15,12 @@ import {
   type Nic,
 } from '../../native/addon.js';
 import type { DeviceNodes } from '../../ring/xen/device-nodes.js';
+import type { SplitDevice } from '../../ring/xen/split-device.js';
+import { vbd } from '../../ring/xen/vbd.js';
+import { vif } from '../../ring/xen/vif.js';
 import { GuestAgent } from './guest-agent.js';
 import { StorageWatch } from './storage-watch.js';
-import { XenBackEnds } from './xen-back-ends.js';
+import { XenBackEnds, type XenDeviceOptions } from './xen-back-ends.js';
 import type { AttachedVif } from '../../ring/contract.js';
 import { attachVif } from '../../ring/vif.js';
 import { attachDisk } from '../../storage/disk.js';
@@ -80,18 +83,45 @@ export class MachineDevices implements BackEnds {
   async xenDisk(index: number, domid: number): Promise<void> {
     const disk = this.#config.disks[index];
     assert(disk !== undefined, 'a hypervisor connects only disks of the configuration');
-    this.#xen ??= await XenBackEnds.open();
     const domainUuid = this.#config.uuid;
     const deferred = this.#standby?.[index];
-    await this.#xen.serveDisk({
-      ...{ domid, vdev: disk.vdev, nodes: this.#standbyNodes?.[index] },
+    const driver = { xen: { domid } };
+    await this.#serveXen(vbd, index, {
+      ...{ domid, name: disk.vdev },
       // The guest's driver may start over, and then has another.
-      open: (onEvent) =>
-        (this.#disks[index] = attachDisk({
-          ...{ domainUuid, index, disk, driver: { xen: { domid } }, gate: this.#gate, deferred, onEvent },
-        })),
+      open: (_, onEvent) =>
+        (this.#disks[index] = attachDisk({ domainUuid, index, disk, driver, gate: this.#gate, deferred, onEvent })),
+    });
+  }
+
+  async xenVif(index: number, domid: number): Promise<void> {
+    const nic = this.#config.vifs[index];
+    assert(nic !== undefined, 'a hypervisor connects only vifs of the configuration');
+    const deferred = this.#standby !== undefined;
+    const driver = { xen: { domid } };
+    await this.#serveXen(vif, this.#config.disks.length + index, {
+      ...{ domid, name: nic.mac },
+      open: ({ index: handle, bridge, vifname }, onEvent) => {
+        // As xl has written it down, which knows its own defaults; the tap is called after the number on the bus.
+        const entry = { ...nic, bridge, vifname };
+        const request = { domid, index: handle, vif: entry, driver, gate: this.#gate, deferred, onEvent };
+        return (this.#vifs[index] = attachVif(request)).device;
+      },
+    });
+  }
+
+  /** `place`: in a checkpoint. */
+  async #serveXen<Entry, Device extends RingDevice>(
+    kind: SplitDevice<Entry, Device>,
+    place: number,
+    options: Pick<XenDeviceOptions<Entry, Device>, 'domid' | 'name' | 'open'>,
+  ): Promise<void> {
+    this.#xen ??= await XenBackEnds.open();
+    await this.#xen.serve(kind, {
+      ...options,
+      nodes: this.#standbyNodes?.[place],
       onEvent: (event) => {
-        this.#owner.onDeviceEvent(`disk ${disk.vdev}`, event);
+        this.#owner.onDeviceEvent(`${kind.noun} ${options.name}`, event);
       },
     });
   }
@@ -101,19 +131,20 @@ export class MachineDevices implements BackEnds {
     return (await this.#xen?.nodes()) ?? [];
   }
 
-  /** Once the guest is in place: what only then finds its driver. */
-  connect(): void {
-    this.#xen?.connect();
+  /** Once the guest is in place, and before it runs: what only then finds its driver. Errors: those of `XenBackEnds.connect`. */
+  async connect(): Promise<void> {
+    await this.#xen?.connect();
   }
 
   vif(index: number, socketFd: number): void {
-    const vif = this.#config.vifs[index];
-    assert(vif !== undefined, 'a hypervisor connects only vifs of the configuration');
+    const nic = this.#config.vifs[index];
+    assert(nic !== undefined, 'a hypervisor connects only vifs of the configuration');
     const onEvent = (event: DeviceEvent): void => {
-      this.#owner.onDeviceEvent(`vif ${vif.mac}`, event);
+      this.#owner.onDeviceEvent(`vif ${nic.mac}`, event);
     };
     const deferred = this.#standby !== undefined;
-    this.#vifs[index] = attachVif({ domid: this.#domid, index, vif, socketFd, gate: this.#gate, deferred, onEvent });
+    const [domid, driver] = [this.#domid, { socketFd }];
+    this.#vifs[index] = attachVif({ domid, index, vif: nic, driver, gate: this.#gate, deferred, onEvent });
   }
 
   /** The vhost-user devices in the order of a checkpoint: disks, then vifs. */
@@ -128,8 +159,8 @@ export class MachineDevices implements BackEnds {
   /** The NICs and the guest's MAC address on each. */
   get nics(): readonly { readonly mac: string; readonly device: Nic }[] {
     return this.#vifs.flatMap(({ device }, index) => {
-      const vif = this.#config.vifs[index];
-      return vif === undefined ? [] : [{ mac: vif.mac, device }];
+      const nic = this.#config.vifs[index];
+      return nic === undefined ? [] : [{ mac: nic.mac, device }];
     });
   }
 
@@ -217,8 +248,8 @@ export class MachineDevices implements BackEnds {
 
   vifInfo(): VifInfo[] {
     return this.#vifs.flatMap(({ tap, device }, index) => {
-      const vif = this.#config.vifs[index];
-      return vif === undefined ? [] : [{ mac: vif.mac, tap, bridge: vif.bridge, ...device.stats() }];
+      const nic = this.#config.vifs[index];
+      return nic === undefined ? [] : [{ mac: nic.mac, tap, bridge: nic.bridge, ...device.stats() }];
     });
   }
 }

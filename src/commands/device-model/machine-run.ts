@@ -115,7 +115,7 @@ export class MachineRun {
     for (const result of results) {
       if (result.status === 'rejected') throw result.reason;
     }
-    this.#devices.connect();
+    await this.#devices.connect();
     if (guestPaused) this.#clock?.stopped();
     this.#clock?.tookOver(lostMs);
   }

@@ -43,7 +43,7 @@ export class Xen implements Hypervisor {
       );
     }
     // A guest that runs stays as it is when this fails: the machine is nobody's to end until then.
-    for (const index of options.config.disks.keys()) await options.backEnds.xenDisk(index, found.domid);
+    await serveDevices(options, found.domid);
     return this.#machine(options, found, { waits: false, frameCount });
   }
 
@@ -52,7 +52,7 @@ export class Xen implements Hypervisor {
     const directory = options.privateDirectory;
     const domid = await createWaitingDomain({ config, shape, directory, domid: primaryDomid });
     try {
-      for (const index of options.config.disks.keys()) await options.backEnds.xenDisk(index, domid);
+      await serveDevices(options, domid);
       return this.#machine(options, { domid, config }, { waits: true, frameCount: shape.frameCount });
     } catch (error) {
       await xl('destroy', String(domid));
@@ -69,4 +69,10 @@ export class Xen implements Hypervisor {
     const { onEvent } = options;
     return new XenMachine({ domid, config, ...how, vcpus: options.config.vcpus, onEvent });
   }
+}
+
+/** In the order of a checkpoint. */
+async function serveDevices({ config, backEnds }: MachineOptions, domid: number): Promise<void> {
+  for (const index of config.disks.keys()) await backEnds.xenDisk(index, domid);
+  for (const index of config.vifs.keys()) await backEnds.xenVif(index, domid);
 }

@@ -1,6 +1,6 @@
-import type { XenStore } from './xenstore.js';
-import { vbd } from './vbd.js';
+import type { SplitDevice } from './split-device.js';
 import { DEVICE_MODEL_SERVER, SERVER_NODE, XenbusState } from './xenbus.js';
+import type { XenStore } from './xenstore.js';
 
 /** All that xenstore has of one device of a guest: what lies below each of its nodes, by path. */
 export interface DeviceNodes {
@@ -25,11 +25,16 @@ export function devicePaths(
   };
 }
 
-/** The number of the disk that xl calls `vdev`; undefined where the guest has none. */
-export async function findDisk(store: XenStore, domid: number, vdev: string): Promise<string | undefined> {
-  const folder = `/local/domain/0/backend/${vbd.type}/${domid}`;
+/** The number of the device of this kind that xl's configuration calls `name`; undefined where the guest has none. */
+export async function findDevice(
+  store: XenStore,
+  domid: number,
+  { type, label }: Pick<SplitDevice<never, never>, 'type' | 'label'>,
+  name: string,
+): Promise<string | undefined> {
+  const folder = `/local/domain/0/backend/${type}/${domid}`;
   for (const device of await store.list(folder)) {
-    if ((await store.read(`${folder}/${device}/dev`)) === vdev) return device;
+    if ((await store.read(`${folder}/${device}/${label}`)) === name) return device;
   }
   return undefined;
 }

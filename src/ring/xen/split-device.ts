@@ -7,6 +7,10 @@ export type ReadNode = (name: string) => Promise<string | undefined>;
 export interface SplitDevice<Entry, Device extends RingDevice> {
   /** Its folder below `backend` and `device`, and the name of the kernel's driver. */
   readonly type: 'vbd' | 'vif';
+  /** What people call it. */
+  readonly noun: 'disk' | 'vif';
+  /** The back-end's node that tells it from others of its guest, with what xl's configuration calls it. */
+  readonly label: string;
   /** What an entry of xl's configuration names to be served by us. */
   readonly script: string;
   /** What xl has written for the back-end. */

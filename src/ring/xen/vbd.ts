@@ -22,6 +22,8 @@ export interface VbdEntry {
 /** A disk of a Xen guest (xen/include/public/io/blkif.h). */
 export const vbd: SplitDevice<VbdEntry, Disk> = {
   type: 'vbd',
+  noun: 'disk',
+  label: 'dev',
   script: BLOCK_SCRIPT,
 
   async entry(backend) {

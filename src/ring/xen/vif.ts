@@ -1,4 +1,5 @@
 import { KemariError } from '../../base/errors.js';
+import { NETWORK_SCRIPT } from '../../model/xen-scripts.js';
 import type { Nic } from '../../native/ring.js';
 import type { SplitDevice } from './split-device.js';
 import { numberIn } from './xenbus.js';
@@ -16,7 +17,9 @@ export interface VifEntry {
 /** A NIC of a Xen guest (xen/include/public/io/netif.h). */
 export const vif: SplitDevice<VifEntry, Nic> = {
   type: 'vif',
-  script: 'vif-kemari',
+  noun: 'vif',
+  label: 'mac',
+  script: NETWORK_SCRIPT,
 
   async entry(backend) {
     return {

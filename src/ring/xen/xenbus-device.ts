@@ -30,23 +30,22 @@ export class XenbusDevice<Entry, Device extends RingDevice> {
   #frontend = '';
   #device: Device | undefined;
   #connected = false;
+  /** Its rings have been served by us. */
+  #hasServed = false;
   #rings: XenRings | undefined;
   #watchedFrontend = false;
   #turn: Promise<void> = Promise.resolve();
   #ended = false;
 
-  #placed: () => void = () => undefined;
+  #done: () => void = () => undefined;
   #refused: (error: Error) => void = () => undefined;
-  /** Fulfilled when it is known where the driver's rings are; they are connected then, unless they are held. */
-  readonly placed: Promise<void>;
+  /** Fulfilled when the driver's rings are served; of a device that is held, when it is known where they are. */
+  readonly ready: Promise<void>;
 
   private constructor(options: XenbusDeviceOptions<Entry, Device>) {
     this.#options = options;
-    this.placed = new Promise((resolve, reject) => {
-      this.#placed = resolve;
-      this.#refused = reject;
-    });
-    this.placed.catch(() => undefined); // not everybody waits for it
+    this.ready = this.#outcome();
+    this.ready.catch(() => undefined); // not everybody waits for it
   }
 
   /** Follows the device at `path` until `end`, or until xl has removed it. */
@@ -129,18 +128,40 @@ export class XenbusDevice<Entry, Device extends RingDevice> {
 
   async #connect(): Promise<void> {
     this.#rings = await this.#options.kind.rings(this.#readerOf(this.#frontend));
-    if (this.#options.isHeld !== true) {
-      this.connectNow();
-      await this.#setState(XenbusState.Connected);
+    if (this.#options.isHeld === true) {
+      this.#done();
+      return;
     }
-    this.#placed();
+    this.#connectRings();
+    await this.#setState(XenbusState.Connected);
   }
 
-  /** Connects the rings of a device that is held; of no effect where they are not known, or are connected already. */
-  connectNow(): void {
-    if (this.#rings === undefined || this.#device === undefined || this.#connected) return;
+  /**
+   * Connects the rings of a device that is held; fulfilled when they are served. Errors: `KEMARI_XEN_RING` for one that was lost
+   * while it waited; what is wrong with the rings.
+   */
+  connectNow(): Promise<void> {
+    const served = this.#outcome();
+    if (!this.#connectRings()) {
+      this.#refused(new KemariError('KEMARI_XEN_RING', `${this.#options.path}: the device that waited has been lost`));
+    }
+    return served;
+  }
+
+  /** False where they are not known. */
+  #connectRings(): boolean {
+    if (this.#rings === undefined || this.#device === undefined) return false;
     this.#connected = true;
     this.#device.connectRings(this.#rings);
+    return true;
+  }
+
+  /** What comes next: settled by `#done` or `#refused`. */
+  #outcome(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#done = resolve;
+      this.#refused = reject;
+    });
   }
 
   /** Another process is named to serve it: what was begun is done, then it may. */
@@ -172,14 +193,18 @@ export class XenbusDevice<Entry, Device extends RingDevice> {
   }
 
   readonly #heard = (event: DeviceEvent): void => {
+    if (event.type === 'started') {
+      this.#hasServed = true;
+      this.#done();
+    }
     if (event.type !== 'protocol-error') return;
     this.#turn = this.#turn.then(async () => this.#failed(new KemariError(codeOf(event), event.text)));
   };
 
   async #failed(error: Error): Promise<void> {
     const { store, path, onError, server } = this.#options;
-    // Rings that another process has served so far stay as they are.
-    const isOthers = server !== undefined && !this.#connected;
+    // Rings that another process has served so far stay as they are: it goes on with them.
+    const isOthers = server !== undefined && !this.#hasServed;
     this.#refused(error);
     onError(error);
     await this.#close();

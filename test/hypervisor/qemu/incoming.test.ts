@@ -35,6 +35,7 @@ function onBench(body: (t: ExecutionContext, bench: Bench) => Promise<void>) {
           disk: () => undefined,
           vif: () => undefined,
           xenDisk: () => Promise.resolve(),
+          xenVif: () => Promise.resolve(),
           agent: () => undefined,
           console: (fd) => new Socket({ fd }).on('error', () => undefined).unref(),
         },

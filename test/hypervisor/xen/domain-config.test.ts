@@ -4,6 +4,8 @@ import type { ToolstackConfig, ToolstackDomain } from '../../../src/hypervisor/x
 
 /** As `xl list -l` of Xen 4.17 prints it, without what nobody looks at. */
 const DISK = { pdev_path: '/dev/vdb', vdev: 'xvda', format: 'raw', script: 'block-kemari', readwrite: 1 };
+/** Its bridge is xl's own default. */
+const NIC = { devid: 0, mac: '00:16:3e:00:09:01', script: '/etc/xen/scripts/vif-kemari', nictype: 'vif' };
 const CONFIG: ToolstackConfig = {
   c_info: { type: 'pvh', hap: 'False', name: 'web', uuid: '61a64eda-46c4-4d64-8531-7f732d4f221f' },
   b_info: {
@@ -45,6 +47,14 @@ test('a disk may be an export, read-only, and without discard', (t) => {
   t.false(found?.discard);
 });
 
+test('NICs are those of its configuration, on their bridges', (t) => {
+  const named = { ...NIC, mac: '00:16:3e:00:09:02', bridge: 'br1', ifname: 'web1' };
+  t.deepEqual(domainConfigOf(domain({ nics: [NIC, named] })).vifs, [
+    { mac: '00:16:3e:00:09:01', bridge: 'xenbr0', vifname: undefined, queues: 1 },
+    { mac: '00:16:3e:00:09:02', bridge: 'br1', vifname: 'web1', queues: 1 },
+  ]);
+});
+
 test('a script may be named with its folder', (t) => {
   const disk = { ...DISK, script: '/etc/xen/scripts/block-kemari' };
   t.is(domainConfigOf(domain({ disks: [disk] })).disks.length, 1);
@@ -52,7 +62,11 @@ test('a script may be named with its folder', (t) => {
 
 for (const [what, changes, said] of [
   ['a disk that others serve', { disks: [{ ...DISK, script: undefined }] }, /disk xvda.*script=block-kemari/],
-  ['a NIC of the kernel', { nics: [{ devid: 0 }] }, /NICs/],
+  [
+    'a NIC of the kernel',
+    { nics: [{ ...NIC, script: '/etc/xen/scripts/vif-bridge' }] },
+    /vif 00:16.*script=vif-kemari/,
+  ],
   ['a PV guest', { c_info: { ...CONFIG.c_info, type: 'pv' } }, /type pv/],
 ] as const) {
   test(`what leaves past the gate is refused: ${what}`, (t) => {
