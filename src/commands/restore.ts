@@ -140,13 +140,15 @@ class Restore {
     };
   }
 
-  /** What epochs were put into is gone with a machine that had memory of its own: another one would run an empty guest. */
   #prepareAgain(domain: Domain, ramFd: number | undefined): Promise<void> {
-    if (ramFd === undefined) {
-      const text = 'the machine that waited is gone, and guest memory with it; protect the domain anew';
-      return Promise.reject(new KemariError('KEMARI_NO_EPOCH', text));
-    }
-    return domain.standByAgain((run) => run.prepareStandby(this.#standbyOptions(ramFd)));
+    return domain.standByAgain((run, waiting) => {
+      // A new one would run an empty guest.
+      if (ramFd === undefined && waiting === undefined) {
+        const text = 'the machine that waited is gone, and guest memory with it; protect the domain anew';
+        throw new KemariError('KEMARI_NO_EPOCH', text);
+      }
+      return run.prepareStandby({ ...this.#standbyOptions(ramFd), waiting });
+    });
   }
 
   async #standBy(
@@ -166,6 +168,7 @@ class Restore {
       hands: {
         ...peerHands(this.#order),
         prepareMachine: () => this.#prepareAgain(domain, ramFd),
+        keepsCopy: () => ramFd !== undefined || domain.holdsCopy,
         takeOver: (checkpoint, onLoaded) =>
           domain.takeOver(async (run) => {
             await this.#load(run, checkpoint, () => this.#standby?.epochAgeMs ?? 0);

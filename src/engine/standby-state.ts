@@ -86,8 +86,16 @@ export type StandbyInput =
   | { readonly type: 'link-lost'; readonly reason: string }
   /** This side cannot go on: what it received is damaged, or it has no memory left. The primary may still hear. */
   | { readonly type: 'link-failed'; readonly reason: string }
-  /** The machine that waits here has ended. `mayHaveRun`: it may have let the guest run before. */
-  | { readonly type: 'machine-failed'; readonly reason: string; readonly mayHaveRun?: boolean }
+  /**
+   * The machine that waits here has ended. `mayHaveRun`: it may have let the guest run before. `copyLost`: it held the epoch, and
+   * has taken it along.
+   */
+  | {
+      readonly type: 'machine-failed';
+      readonly reason: string;
+      readonly mayHaveRun?: boolean;
+      readonly copyLost?: boolean;
+    }
   /** This process is to end. */
   | { readonly type: 'terminate' }
   | { readonly type: 'peer'; readonly answer: 'runs' | 'gone' | 'unreachable' }
@@ -100,7 +108,13 @@ export type StandbyInput =
   /** Every lease that was granted has run out; only after `stop-granting`. */
   | { readonly type: 'leases-over' }
   | { readonly type: 'taken-over' }
-  | { readonly type: 'takeover-failed'; readonly reason: string; readonly mayHaveRun: boolean }
+  /** `copyLost`: the machine that failed held the epoch, which is not whole any more. */
+  | {
+      readonly type: 'takeover-failed';
+      readonly reason: string;
+      readonly mayHaveRun: boolean;
+      readonly copyLost?: boolean;
+    }
   | { readonly type: 'timer' };
 
 export type StandbyEffect =

@@ -22,3 +22,8 @@ export function giveUp(said: string, reason: string): StandbyStep {
     { do: 'discard' },
   );
 }
+
+/** The same, because the guest's copy went with the machine that held it. */
+export function copyGone({ epoch }: { readonly epoch: bigint }, reason: string): StandbyStep {
+  return giveUp(`epoch ${epoch.toString()} is lost here with the machine that held it`, reason);
+}

@@ -2,7 +2,7 @@ import { unreachable } from '../base/assert.js';
 import { MAY_LAND_LATE, settled } from './late-writes.js';
 import { learn, type PeerKnowledge } from './peer-knowledge.js';
 import type { StandbyEffect, StandbyInput, StandbyOptions, StandbyState, StandbyStep } from './standby-state.js';
-import { end, giveUp, log, to } from './standby-steps.js';
+import { copyGone, end, giveUp, log, to } from './standby-steps.js';
 import { decide, takingOver } from './takeover.js';
 
 /** How often a silent primary's kemarid is asked again, and a fence that failed is tried again. */
@@ -213,14 +213,18 @@ function silent(state: StandbyState & { phase: 'silent' }, input: StandbyInput, 
     case 'committed':
       return state.linkUp ? committed(state, input) : to(state);
     case 'machine-failed':
-      return machineLost(state, input.reason);
+      return machineLost(state, input);
     default:
       return givesUp(input) ?? to(state);
   }
 }
 
-/** The guest may not run anywhere else: its copy outlives the machine that waits for it, and another one is to wait. */
-function machineLost(state: StandbyState & { phase: 'silent' | 'fencing' }, reason: string): StandbyStep {
+/** The guest may not run anywhere else: where its copy outlives the machine that waits for it, another one is to wait. */
+function machineLost(
+  state: StandbyState & { phase: 'silent' | 'fencing' },
+  { reason, copyLost }: StandbyInput & { type: 'machine-failed' },
+): StandbyStep {
+  if (copyLost === true) return copyGone(state, reason);
   return to(state, log('error', `another machine is to wait here: ${reason}`), { do: 'prepare-machine' });
 }
 
@@ -296,7 +300,7 @@ function fencing(state: StandbyState & { phase: 'fencing' }, input: StandbyInput
     case 'link-failed':
       return givesUp(input) ?? to(state);
     case 'machine-failed':
-      return machineLost(state, input.reason);
+      return machineLost(state, input);
     default:
       return to(state);
   }

@@ -1,4 +1,4 @@
-import { log, giveUp, to } from './standby-steps.js';
+import { copyGone, giveUp, log, to } from './standby-steps.js';
 import type { StandbyInput, StandbyState, StandbyStep, TakeoverReason } from './standby-state.js';
 
 /** A takeover that failed is tried again so much later, where nobody asks for it sooner. */
@@ -56,7 +56,7 @@ export function takingOver(state: Decided, input: StandbyInput, nowMs: number): 
 /**
  * A guest that may have run is lost: what it did may be known to the world, and its memory is not that of the epoch any more. One
  * that was handed over goes back to its primary, which stands still until it hears of it. Of any other this may be the last
- * copy: it is kept, and what decided the takeover stands.
+ * copy: where it outlives the machine that failed it is kept, and what decided the takeover stands.
  */
 function failed(
   state: Decided,
@@ -72,6 +72,7 @@ function failed(
     );
   }
   if (reason === 'handover') return giveUp('the takeover failed', input.reason);
+  if (input.copyLost === true) return copyGone(state, input.reason);
   // The operator's word was about the primary as it was then: who gave it is asked again.
   const byWord = reason === 'operator' || reason === 'operator-says-dead';
   const next = byWord

@@ -34,6 +34,11 @@ export interface MachineOptions {
   readonly incoming?: boolean | undefined;
   /** With `incoming`: what the other one said of itself (`Machine.blueprint`). */
   readonly blueprint?: Buffer | undefined;
+  /**
+   * With `incoming`: one of this hypervisor's that `holdsCopy`, to go on waiting, with other back-ends. It stays the caller's when
+   * the promise is rejected; else what is returned has taken its place.
+   */
+  readonly waiting?: Machine | undefined;
   /** Gives the start up: the promise is then rejected with `KEMARI_INTERRUPTED`. Of no effect once the machine is up. */
   readonly signal: AbortSignal;
   /** Called for what the machine does by itself, in order; never after `exited`; `exited` comes also when the start fails. */
@@ -89,6 +94,8 @@ export interface Machine {
   readonly accel: Accel;
   /** Page numbers of its checkpoints end below it. */
   readonly addressSpaceBytes: number;
+  /** It waits for a guest, and memory of its own is what the guest's epochs were put into: with it they are lost. */
+  readonly holdsCopy: boolean;
 
   /** Fulfilled when no vCPU runs any more. */
   pause(): Promise<void>;

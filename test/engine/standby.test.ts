@@ -261,6 +261,22 @@ test('a copy that may be the last one outlives the machine that waits for it', (
   }
 });
 
+test('a copy that went with the machine that held it is not said to be kept: the standby ends, and says so', (t) => {
+  const copyLost = { reason: 'no such frame', mayHaveRun: false, copyLost: true };
+  const silent = play(ready(auto), lost).state;
+  const fencing = play(silent, 500, { type: 'timer' }).state;
+  for (const from of [silent, fencing]) {
+    const { state, last } = play(from, { type: 'machine-failed', ...copyLost });
+    t.is(state.phase, 'ended');
+    t.deepEqual(last, [{ do: 'send', word: 'refused', text: 'no such frame' }, { do: 'discard' }]);
+  }
+  for (const type of ['takeover-failed', 'machine-failed'] as const) {
+    const { state, last } = play(ready(auto), lost, gone, { type: 'leases-over' }, { type, ...copyLost });
+    t.is(state.phase, 'ended');
+    t.deepEqual(last, [{ do: 'send', word: 'refused', text: 'no such frame' }, { do: 'discard' }]);
+  }
+});
+
 const failed: StandbyInput = { type: 'takeover-failed', reason: 'no such disk', mayHaveRun: false };
 const leasesOver: StandbyInput = { type: 'leases-over' };
 

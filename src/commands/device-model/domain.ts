@@ -15,6 +15,7 @@ import {
 import type { DomainInfo, ProtectionEnd, ProtectionRequest } from '../../host/contract.js';
 import { DomainProtection } from './domain-protection.js';
 import { ENDS, NOT_THE_MACHINES, reasonOf } from './domain-ends.js';
+import { domainInfo } from './domain-info.js';
 import type { DomainOptions } from './domain-options.js';
 import type { Accel } from '../../model/machine-description.js';
 import { LEAVE_TIMEOUT_MS } from './leave.js';
@@ -32,6 +33,8 @@ export class Domain {
   #lifecycle: Lifecycle;
   #run: MachineRun;
   #effects: Promise<void> = Promise.resolve();
+  /** Fulfilled when no machine is on its way from one run to the next. */
+  #preparing: Promise<void> = Promise.resolve();
   #end: (how: { readonly failed: boolean }) => void = () => undefined;
   #version = '';
   #accel: Accel = 'tcg';
@@ -76,12 +79,23 @@ export class Domain {
     }
   }
 
-  /** Another machine waits in the place of one that was lost, or failed to take over. Errors: those of `prepare`; none waits then. */
-  async standByAgain(prepare: (run: MachineRun) => Promise<Machine>): Promise<void> {
-    await this.#run.end();
-    if (this.#lifecycle.state.name !== 'standby') return;
-    this.#run = this.#newRun();
-    this.#noteMachine(await prepare(this.#run));
+  /**
+   * Another machine waits in the place of one that was lost, or failed to take over: `waiting`, where that one still holds the
+   * guest's copy. Errors: those of `prepare`; none waits then.
+   */
+  standByAgain(prepare: (run: MachineRun, waiting: Machine | undefined) => Promise<Machine>): Promise<void> {
+    const again = this.#run.endButCopy().then(async (waiting) => {
+      if (this.#lifecycle.state.name !== 'standby') return waiting?.kill();
+      this.#run = this.#newRun();
+      this.#noteMachine(await prepare(this.#run, waiting));
+    });
+    this.#preparing = again.catch(() => undefined);
+    return again;
+  }
+
+  /** Of a standby: the guest's copy is lost with its machine. */
+  get holdsCopy(): boolean {
+    return this.#run.holdsCopy;
   }
 
   /**
@@ -182,21 +196,9 @@ export class Domain {
   }
 
   info(): DomainInfo {
-    const { domid, config, createdAtMs } = this.#options;
-    const { machine, devices } = this.#run;
     return {
-      domid,
-      config,
+      ...domainInfo(this.#options, this.#run, { version: this.#version, accel: this.#accel }),
       state: domainState(this.#lifecycle),
-      createdAtMs,
-      dmPid: process.pid,
-      qemuPid: machine?.pid,
-      qemuVersion: this.#version,
-      accel: this.#accel,
-      cpuSeconds: machine?.cpuSeconds() ?? 0,
-      gate: devices.gateInfo(),
-      disks: devices.diskInfo(),
-      vifs: devices.vifInfo(),
       protection: this.#protection.info(),
     };
   }
@@ -212,16 +214,12 @@ export class Domain {
     const { lifecycle, effects } = step(this.#lifecycle, input);
     this.#lifecycle = lifecycle;
     const { logger } = this.#options;
-    if (lifecycle.state.name !== before) {
-      logger.info(
-        { event: 'state', from: before, to: lifecycle.state.name, input },
-        `${before} -> ${lifecycle.state.name}`,
-      );
-    }
-    const ending = ENDS.has(lifecycle.state.name) || effects.some((effect) => effect.do === 'relaunch');
+    const { name } = lifecycle.state;
+    if (name !== before) logger.info({ event: 'state', from: before, to: name, input }, `${before} -> ${name}`);
+    const ending = ENDS.has(name) || effects.some((effect) => effect.do === 'relaunch');
     const told = ending && this.#protection.active ? this.#protection.domainEnds(reasonOf(effects)) : undefined;
     // What is on its way must not keep the end waiting; a standby is told before the machine goes.
-    if (lifecycle.state.name === 'dying' && before !== 'dying') void this.#endRunAfter(told);
+    if (name === 'dying' && before !== 'dying') void this.#endRunAfter(told);
     const done = this.#effects.then(async () => {
       await told;
       for (const effect of effects) await this.#carryOut(effect);
@@ -280,6 +278,7 @@ export class Domain {
   async #takeDown(failed: boolean): Promise<void> {
     try {
       await this.#run.end();
+      await this.#preparing;
     } catch (error) {
       this.#options.logger.error({ event: 'take-down-failed', err: error }, messageOf(error));
       failed = true;

@@ -39,6 +39,8 @@ export interface StandbyOptions {
   readonly blueprint?: Buffer | undefined;
   /** The primary's disks (`MachineDevices.diskGeometries`), in the order of the configuration. */
   readonly geometries: readonly DiskGeometry[];
+  /** Of a run before (`MachineRun.endButCopy`): it is this run's, also when `prepareStandby` fails. */
+  readonly waiting?: Machine | undefined;
 }
 
 /** A checkpoint without guest RAM, which is in place already. */
@@ -61,6 +63,8 @@ export class MachineRun {
   readonly #devices: MachineDevices;
   readonly #abort = new AbortController();
   #machine: Machine | undefined;
+  /** Of a run before, until it is this one's machine. */
+  #waiting: Machine | undefined;
   #starting: Promise<Machine> | undefined;
   #ending: Promise<void> | undefined;
   #disconnected: NodeJS.Timeout | undefined;
@@ -97,10 +101,29 @@ export class MachineRun {
   /**
    * Starts a machine that waits to take over: its disks are not opened and its taps are down. Errors: those of `start`.
    */
-  prepareStandby({ ramFd, geometries, blueprint }: StandbyOptions): Promise<Machine> {
+  prepareStandby({ ramFd, geometries, blueprint, waiting }: StandbyOptions): Promise<Machine> {
+    this.#waiting = waiting;
     const read = blueprint === undefined ? undefined : readRunBlueprint(blueprint);
     this.#devices.defer(geometries, read?.devices ?? []);
-    return this.#startMachine({ ramFd, incoming: true, blueprint: read?.machine });
+    return this.#startMachine({ ramFd, incoming: true, blueprint: read?.machine, waiting });
+  }
+
+  /** With the machine that waits the guest's copy is lost: it stands while a takeover has not changed it. */
+  get holdsCopy(): boolean {
+    return (this.#machine ?? this.#waiting)?.holdsCopy === true;
+  }
+
+  /** Ends all but a machine that holds the guest's copy: that is the caller's, for another run. undefined: there is none. */
+  async endButCopy(): Promise<Machine | undefined> {
+    if (this.#ending === undefined) {
+      this.#abort.abort();
+      await this.#starting?.catch(() => undefined);
+    }
+    const machine = this.#machine ?? this.#waiting;
+    const kept = this.#ending === undefined && machine?.holdsCopy === true ? machine : undefined;
+    if (kept !== undefined) this.#machine = this.#waiting = undefined;
+    await this.end();
+    return kept;
   }
 
   /**
@@ -109,9 +132,14 @@ export class MachineRun {
    * disks and taps.
    */
   async takeOver({ machineState, devices, console, steal, lostMs = 0, guestPaused = false }: Takeover): Promise<void> {
-    assert(this.#machine !== undefined, 'a standby that has started takes over');
+    const machine = this.#machine;
+    assert(machine !== undefined, 'a standby that has started takes over');
     this.#devices.restore(devices, console);
-    const results = await Promise.allSettled([this.#machine.load(machineState), this.#devices.open(steal)]);
+    const opened = this.#devices.open(steal);
+    // Storage that does not answer must not cost the guest its only copy: another attempt may find it well.
+    if (machine.holdsCopy) await opened;
+    if (this.#ending !== undefined) throw new KemariError('KEMARI_INTERRUPTED', 'this takeover was given up');
+    const results = await Promise.allSettled([machine.load(machineState), opened]);
     for (const result of results) {
       if (result.status === 'rejected') throw result.reason;
     }
@@ -128,7 +156,7 @@ export class MachineRun {
     return writeRunBlueprint({ machine, devices: await this.#devices.xenNodes() });
   }
 
-  async #startMachine(memory: Pick<MachineOptions, 'ramFd' | 'incoming' | 'blueprint'>): Promise<Machine> {
+  async #startMachine(memory: Pick<MachineOptions, 'ramFd' | 'incoming' | 'blueprint' | 'waiting'>): Promise<Machine> {
     if (this.#ending !== undefined) throw new KemariError('KEMARI_INTERRUPTED', 'the domain ended before it started');
     const { domid, config, hypervisor, cacheDirectory, privateDirectory } = this.#options;
     const { onProcess, onXenDomain, onOutput } = this.#options;
@@ -146,6 +174,7 @@ export class MachineRun {
       },
     });
     this.#machine = await this.#starting;
+    this.#waiting = undefined;
     this.#startClock();
     return this.#machine;
   }
@@ -162,8 +191,8 @@ export class MachineRun {
     this.#clock?.close();
     // Whoever started it hears of a failure.
     await this.#starting?.catch(() => undefined);
-    await this.#machine?.kill();
-    this.#machine = undefined;
+    await (this.#machine ?? this.#waiting)?.kill();
+    this.#machine = this.#waiting = undefined;
     await this.#devices.close();
     if (this.#ownRamFd !== undefined) closeSync(this.#ownRamFd);
     this.#ownRamFd = undefined;

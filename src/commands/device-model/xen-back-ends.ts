@@ -34,6 +34,7 @@ interface Served {
   readonly path: string;
   /** For people. */
   readonly title: string;
+  readonly isStandby: boolean;
   readonly bus: Pick<XenbusDevice<never, never>, 'connectNow' | 'end'>;
 }
 
@@ -81,7 +82,7 @@ export class XenBackEnds {
         onEvent({ type: 'protocol-error', code, text: error.message });
       },
     });
-    this.#served.push({ type: kind.type, domid, path, title, bus });
+    this.#served.push({ type: kind.type, domid, path, title, isStandby, bus });
     const late = `${title}: kemarid has not let go of it, or its driver has no ring; does kemarid run here?`;
     await inTime(bus.ready, HAND_OVER_TIMEOUT_MS, late);
   }
@@ -105,10 +106,14 @@ export class XenBackEnds {
     return found;
   }
 
-  /** Closes them. What the guest still has of them is kemarid's again. */
+  /**
+   * Closes them. What the guest still has of them is kemarid's again, but for a standby's: nobody else may touch what a domain
+   * has that waits for its guest.
+   */
   async end(): Promise<void> {
-    for (const { path, bus } of this.#served) {
+    for (const { path, bus, isStandby } of this.#served) {
       await bus.end();
+      if (isStandby) continue;
       if ((await this.#store.read(`${path}/state`)) === undefined) continue; // gone, with its guest
       await this.#store.write(`${path}/kemari-status`, 'released');
       await this.#store.remove(`${path}/${SERVER_NODE}`);

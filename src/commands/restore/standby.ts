@@ -24,6 +24,8 @@ export interface StandbyHands {
   announce(): void;
   /** Has another machine wait in the place of the one there was. */
   prepareMachine(): Promise<void>;
+  /** Whether the last epoch is still whole, whatever has become of the machine. */
+  keepsCopy(): boolean;
 }
 
 export interface StandbyDriverOptions {
@@ -121,7 +123,7 @@ export class Standby {
   }
 
   machineFailed(reason: string): void {
-    this.#input({ type: 'machine-failed', reason, mayHaveRun: this.#mayHaveRun });
+    this.#input({ type: 'machine-failed', reason, ...this.#loss() });
   }
 
   /**
@@ -342,8 +344,12 @@ export class Standby {
       const { code, message } = asKemariError(error);
       logger.error({ event: 'takeover-failed', err: error }, message);
       if (!isWanted()) return;
-      this.#input({ type: 'takeover-failed', reason: `${message} [${code}]`, mayHaveRun: this.#mayHaveRun });
+      this.#input({ type: 'takeover-failed', reason: `${message} [${code}]`, ...this.#loss() });
     }
+  }
+
+  #loss(): { readonly mayHaveRun: boolean; readonly copyLost: boolean } {
+    return { mayHaveRun: this.#mayHaveRun, copyLost: !this.#options.hands.keepsCopy() };
   }
 
   #end(outcome: 'running' | 'ended'): void {

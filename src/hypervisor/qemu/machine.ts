@@ -36,6 +36,8 @@ export interface QemuMachineParts {
 
 /** A QEMU that has started, driven over QMP. */
 export class QemuMachine implements Machine {
+  /** Guest memory is a file. */
+  readonly holdsCopy = false;
   readonly version: string;
   readonly accel: 'kvm' | 'tcg';
   readonly #parts: QemuMachineParts;

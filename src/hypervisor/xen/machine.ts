@@ -40,6 +40,8 @@ export class XenMachine implements Machine {
   #stopped: boolean;
   /** It ended by itself. */
   #over = false;
+  /** Its memory may not be the guest's any more. */
+  #loading = false;
   #cpuSeconds = 0;
 
   constructor(parts: XenMachineParts) {
@@ -50,6 +52,20 @@ export class XenMachine implements Machine {
     this.#watch = setInterval(() => {
       this.#look();
     }, WATCH_INTERVAL_MS);
+  }
+
+  get holdsCopy(): boolean {
+    return this.#parts.waits && !this.#loading && this.#isThere();
+  }
+
+  /** Another takes its place: it is not heard of any more. */
+  succeededBy(onEvent: XenMachineParts['onEvent']): XenMachine {
+    clearInterval(this.#watch);
+    return new XenMachine({ ...this.#parts, onEvent });
+  }
+
+  get domid(): number {
+    return this.#parts.domid;
   }
 
   pause(): Promise<void> {
@@ -89,6 +105,7 @@ export class XenMachine implements Machine {
 
   async load(state: Buffer): Promise<void> {
     assert(this.#parts.waits, 'only a domain that waits for a state is given one');
+    this.#loading = true;
     await Promise.resolve();
     this.#domain.restore(state);
   }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { assert } from '../../base/assert.js';
 import { KemariError } from '../../base/errors.js';
 import { addon } from '../../native/addon.js';
 import type { Hypervisor, Machine, MachineOptions } from '../contract.js';
@@ -27,6 +28,7 @@ export class Xen implements Hypervisor {
 
   /** Errors: `KEMARI_XEN_...`. */
   async start(options: MachineOptions): Promise<Machine> {
+    if (options.waiting !== undefined) return this.#waitOn(options, options.waiting);
     return options.incoming === true ? this.#wait(options) : this.#find(options);
   }
 
@@ -58,6 +60,12 @@ export class Xen implements Hypervisor {
       await xl('destroy', String(domid));
       throw error;
     }
+  }
+
+  async #waitOn(options: MachineOptions, waiting: Machine): Promise<Machine> {
+    assert(waiting instanceof XenMachine, 'a machine goes on waiting at its own hypervisor');
+    await serveDevices(options, waiting.domid);
+    return waiting.succeededBy(options.onEvent);
   }
 
   #machine(

@@ -6,11 +6,9 @@ import { waitUntil } from '../../../src/base/deadline.js';
 import { KemariError } from '../../../src/base/errors.js';
 import { Domain } from '../../../src/commands/device-model/domain.js';
 import type { ProtectionWorld } from '../../../src/commands/device-model/domain-protection.js';
-import type { Hypervisor, Machine, MachineEvent, MachineOptions } from '../../../src/hypervisor/contract.js';
 import type { DomainConfig, EndAction } from '../../../src/model/domain-config.js';
-import type { MachineDescription } from '../../../src/model/machine-description.js';
 import type { DomainState } from '../../../src/model/domain-state.js';
-import { addon } from '../../../src/native/addon.js';
+import { FakeHypervisor } from './fake-hypervisor.js';
 
 const TIMEOUT_MS = 20_000;
 
@@ -28,114 +26,6 @@ function configOf(onCrash: EndAction): DomainConfig {
     },
     ...{ onPoweroff: 'destroy', onReboot: 'restart', onCrash },
   };
-}
-
-/** A machine that does nothing but remember what it was told. */
-class FakeMachine implements Machine {
-  readonly pid = 1;
-  readonly version = '0';
-  readonly accel = 'tcg';
-  readonly #options: MachineOptions;
-  readonly #told: string[];
-  pauseError: KemariError | undefined;
-
-  constructor(options: MachineOptions, told: string[]) {
-    this.#options = options;
-    this.#told = told;
-  }
-
-  emit(event: MachineEvent): void {
-    this.#options.onEvent(event);
-  }
-
-  readonly addressSpaceBytes = 0;
-
-  async pause(): Promise<void> {
-    this.#told.push('pause');
-    await Promise.resolve();
-    if (this.pauseError !== undefined) throw this.pauseError;
-  }
-
-  resume(): Promise<void> {
-    return this.#tell('resume');
-  }
-
-  requestPowerOff(): Promise<void> {
-    return this.#tell('power-off');
-  }
-
-  reset(): Promise<void> {
-    return this.#tell('reset');
-  }
-
-  kill(): Promise<void> {
-    return this.#tell('kill');
-  }
-
-  captureSource(): never {
-    throw new Error('nothing captures it');
-  }
-
-  standbyMemory(): never {
-    throw new Error('nothing is sent to it');
-  }
-
-  blueprint(): Promise<undefined> {
-    return Promise.resolve(undefined);
-  }
-
-  load(): Promise<void> {
-    return this.#tell('load');
-  }
-
-  describe(): Promise<MachineDescription> {
-    throw new Error('nobody asks');
-  }
-
-  cpuSeconds(): number {
-    return 0;
-  }
-
-  #tell(what: string): Promise<void> {
-    this.#told.push(what);
-    return Promise.resolve();
-  }
-}
-
-class FakeHypervisor implements Hypervisor {
-  createRam(): undefined {
-    return undefined;
-  }
-
-  readonly told: string[] = [];
-  readonly machines: FakeMachine[] = [];
-  /** What the next start does instead of succeeding: fail, or wait until it is given up. */
-  next: 'succeed' | 'fail' | 'wait' = 'succeed';
-
-  async start(options: MachineOptions): Promise<Machine> {
-    this.told.push('start');
-    const [ours, theirs] = addon.socketPair();
-    options.backEnds.console(ours);
-    try {
-      if (this.next === 'fail') throw new KemariError('KEMARI_HYPERVISOR_START', 'no such machine');
-      if (this.next === 'wait') await aborted(options.signal);
-    } finally {
-      closeSync(theirs);
-    }
-    const machine = new FakeMachine(options, this.told);
-    this.machines.push(machine);
-    return machine;
-  }
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const give = (): void => {
-      reject(new KemariError('KEMARI_INTERRUPTED', 'given up'));
-    };
-    if (signal.aborted) give();
-    signal.addEventListener('abort', give);
-  });
 }
 
 /** A world without any other host. */

@@ -22,6 +22,7 @@ class Played {
   readonly machines: Later[] = [];
   /** The last epoch is there once this is fulfilled. */
   readonly taken = new Later();
+  keepsCopy = true;
   readonly standby: Standby;
 
   constructor() {
@@ -31,6 +32,7 @@ class Played {
       takeOver: () => begun(this.loads),
       announce: () => undefined,
       prepareMachine: () => begun(this.machines),
+      keepsCopy: () => this.keepsCopy,
     };
     const nowhere = new Writable({
       write: (_chunk, _encoding, done) => {
@@ -104,4 +106,28 @@ test("a takeover that was given up ends before the next begins, and its failure 
   loads[1]!.resolve();
   t.is(await standby.outcome, 'running');
   t.is(machines.length, 1);
+});
+
+test('a takeover that fails with the only copy ends the standby; one that fails before is tried again', async (t) => {
+  const { standby, loads, machines, taken } = new Played();
+  taken.resolve();
+  await settled();
+  loads[0]!.reject(new Error('the disk does not answer'));
+  await settled();
+  t.is(standby.phase, 'silent');
+  machines[0]!.resolve();
+  standby.sighup();
+  await settled();
+  t.is(loads.length, 2);
+  loads[1]!.resolve();
+  t.is(await standby.outcome, 'running');
+
+  const other = new Played();
+  other.taken.resolve();
+  await settled();
+  other.keepsCopy = false;
+  other.loads[0]!.reject(new Error('Xen refused the state'));
+  await settled();
+  t.is(await other.standby.outcome, 'ended');
+  t.is(other.machines.length, 0, 'no machine is to wait for what is lost');
 });
