@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
-import type { ClientEvent } from './conversation.js';
+import type { ClientEvent } from './conversation-log.js';
 import { parseAnswer, type MessageKind } from './ledger-line.js';
 import { nowMs } from './wall-clock.js';
 

@@ -4,28 +4,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { waitUntil } from '../base/deadline.js';
 import { KemariError } from '../base/errors.js';
-import { LEDGER_PORT, type MessageKind } from './ledger-line.js';
+import { ConversationLog, type ClientEvent, type ConversationReport } from './conversation-log.js';
+import { LEDGER_PORT } from './ledger-line.js';
 import type { Namespace } from './namespace.js';
 import { nowMs } from './wall-clock.js';
 
 const PROGRAM = join(import.meta.dirname, 'client-program.js');
-
-/** Times are milliseconds of Unix time. */
-export type ClientEvent =
-  | { readonly event: 'connected'; readonly atMs: number }
-  | {
-      readonly event: 'sent';
-      readonly number: number;
-      readonly kind: MessageKind;
-      readonly line: string;
-      readonly sentAtMs: number;
-    }
-  /** In the order of sending, or a `violation` says otherwise. */
-  | { readonly event: 'answered'; readonly number: number; readonly receivedAtMs: number }
-  /** The guest answered out of order, missed a message, or heard one twice. */
-  | { readonly event: 'violation'; readonly text: string }
-  | { readonly event: 'broken'; readonly text: string }
-  | { readonly event: 'closed'; readonly unanswered: number };
 
 export interface ConversationOptions {
   readonly address: string;
@@ -41,32 +25,11 @@ const CONNECT_TIMEOUT_MS = 30_000;
 /** Bounds a failure: a guest under emulation that has to catch up. */
 const ANSWER_TIMEOUT_MS = 60_000;
 
-/** What one connection came to. */
-export interface ConversationReport {
-  readonly sent: number;
-  readonly answered: number;
-  /** Sent, never answered. */
-  readonly unanswered: number;
-  /** Why the connection ended before it was to; undefined when it did not. */
-  readonly broken: string | undefined;
-  readonly violations: readonly string[];
-  /** Every write's line, in order; those that were answered among them. */
-  readonly writes: readonly string[];
-  readonly acknowledged: readonly string[];
-  /** From one answer to the next, at most. */
-  readonly longestGapMs: number;
-}
-
 /** A client's one long connection with the ledger of a guest: the client's end of the truth. */
 export class Conversation {
   readonly #child: ChildProcess;
-  readonly #sent: { readonly kind: MessageKind; readonly line: string; readonly sentAtMs: number }[] = [];
-  /** When each message was answered, by number. */
-  readonly #answeredAtMs: number[] = [];
-  readonly #violations: string[] = [];
-  #connected = false;
+  readonly #log = new ConversationLog();
   #closed = false;
-  #broken: string | undefined;
 
   private constructor(child: ChildProcess) {
     this.#child = child;
@@ -80,22 +43,23 @@ export class Conversation {
     const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     const conversation = new Conversation(child);
     createInterface({ input: child.stdout }).on('line', (line) => {
-      conversation.#hear(JSON.parse(line) as ClientEvent);
+      conversation.#log.hear(JSON.parse(line) as ClientEvent);
     });
     child.once('exit', () => {
       conversation.#closed = true;
     });
-    const settled = (): boolean => conversation.#connected || conversation.#closed;
-    if ((await waitUntil(settled, { timeoutMs: CONNECT_TIMEOUT_MS })) && conversation.#connected) return conversation;
+    const log = conversation.#log;
+    const settled = (): boolean => log.connected || conversation.#closed;
+    if ((await waitUntil(settled, { timeoutMs: CONNECT_TIMEOUT_MS })) && log.connected) return conversation;
     child.kill('SIGKILL');
     throw new KemariError(
       'KEMARI_STAGE',
-      `the client cannot connect to ${address}:${LEDGER_PORT}: ${conversation.#broken ?? 'nobody answers'}`,
+      `the client cannot connect to ${address}:${LEDGER_PORT}: ${log.broken ?? 'nobody answers'}`,
     );
   }
 
   get answered(): number {
-    return this.#answeredAtMs.length;
+    return this.#log.answeredAtMs.length;
   }
 
   /** Waits until `more` further messages were answered. Errors: `KEMARI_STAGE` when the guest does not in time. */
@@ -104,21 +68,18 @@ export class Conversation {
     if (await waitUntil(() => this.#closed || this.answered >= wanted, { timeoutMs })) {
       if (this.answered >= wanted) return;
     }
-    const why = this.#broken ?? (this.#closed ? 'the connection is closed' : `not within ${timeoutMs} ms`);
+    const why = this.#log.broken ?? (this.#closed ? 'the connection is closed' : `not within ${timeoutMs} ms`);
     throw new KemariError('KEMARI_STAGE', `the guest answered ${this.answered} messages, ${wanted} expected: ${why}`);
   }
 
   /** When the first answer after this time came; undefined when none did yet. */
   firstAnswerAfter(atMs: number): number | undefined {
-    return this.#answeredAtMs.find((answeredAtMs) => answeredAtMs > atMs);
+    return this.#log.answeredAtMs.find((answeredAtMs) => answeredAtMs > atMs);
   }
 
   /** The longest time from one answer to the next between these times, or to now. */
   longestGapMs(fromMs = 0, toMs = Infinity): number {
-    const times = [...this.#answeredAtMs, ...(this.#closed ? [] : [nowMs()])].filter(
-      (at) => at >= fromMs && at <= toMs,
-    );
-    return times.reduce((longest, at, index) => Math.max(longest, at - (times[index - 1] ?? at)), 0);
+    return this.#log.longestGapMs(fromMs, toMs, this.#closed ? [] : [nowMs()]);
   }
 
   /** Sends no more, waits for the answers that are due (and no longer than `timeoutMs`), and closes the connection. */
@@ -126,21 +87,10 @@ export class Conversation {
     const longestGapMs = this.longestGapMs();
     this.#child.stdin?.end();
     if (!(await waitUntil(() => this.#closed, { timeoutMs }))) {
-      this.#broken ??= `messages stay without an answer for ${timeoutMs} ms`;
+      this.#log.broke(`messages stay without an answer for ${timeoutMs} ms`);
       await this.kill();
     }
-    const writes = this.#sent.filter(({ kind }) => kind === 'W').map(({ line }) => line);
-    const acknowledged = this.#sent.slice(0, this.answered).filter(({ kind }) => kind === 'W');
-    return {
-      sent: this.#sent.length,
-      answered: this.answered,
-      unanswered: this.#sent.length - this.answered,
-      broken: this.#broken,
-      violations: this.#violations,
-      writes,
-      acknowledged: acknowledged.map(({ line }) => line),
-      longestGapMs,
-    };
+    return this.#log.report(longestGapMs);
   }
 
   /** Ends the client at once. Idempotent. */
@@ -149,27 +99,5 @@ export class Conversation {
     const exited = once(this.#child, 'exit');
     this.#child.kill('SIGKILL');
     await exited;
-  }
-
-  #hear(event: ClientEvent): void {
-    switch (event.event) {
-      case 'connected':
-        this.#connected = true;
-        return;
-      case 'sent':
-        this.#sent.push(event);
-        return;
-      case 'answered':
-        this.#answeredAtMs.push(event.receivedAtMs);
-        return;
-      case 'violation':
-        this.#violations.push(event.text);
-        return;
-      case 'broken':
-        this.#broken = event.text;
-        return;
-      case 'closed':
-        if (event.unanswered > 0) this.#broken ??= `closed with ${event.unanswered} messages unanswered`;
-    }
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { waitUntil } from '../base/deadline.js';
-import type { Conversation, ConversationReport } from './conversation.js';
+import type { Conversation } from './conversation.js';
+import type { ConversationReport } from './conversation-log.js';
 import { checkFileSystem, readFromImage } from './disk-check.js';
 import { auditLedger, LEDGER_FILE } from './ledger-line.js';
 import { HOST_NAMES } from './names.js';

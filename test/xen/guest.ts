@@ -7,6 +7,8 @@ export interface XenGuest {
   /** Entries of `disk` and `vif` (xl-disk-configuration(5), xl-network-configuration(5)). */
   readonly disks?: readonly string[];
   readonly vifs?: readonly string[];
+  /** More of its kernel's command line (hack/guest/start): its own root disk, for example; else it serves HTTP alone. */
+  readonly cmdline?: string;
 }
 
 const MEMORY_MIB = 128;
@@ -27,7 +29,7 @@ export async function createGuest(node: NestedNode, guest: XenGuest): Promise<nu
     `vcpus = ${guest.vcpus ?? 1}`,
     "kernel = '/guest/vmlinuz'",
     "ramdisk = '/guest/initrd'",
-    "extra = 'console=hvc0 mitigations=off quiet kemari.run=http'",
+    `extra = 'console=hvc0 mitigations=off quiet ${guest.cmdline ?? 'kemari.run=http'}'`,
     `disk = ${list(guest.disks)}`,
     `vif = ${list(guest.vifs)}`,
     "on_crash = 'preserve'",

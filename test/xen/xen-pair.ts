@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { execa } from 'execa';
+import { GUEST_IMAGE } from '../fixtures/guest-image.js';
 import { NestedNode } from './nested-node.js';
 
 const COMMAND_TIMEOUT_MS = 120_000;
-const DISK_BYTES = 64 << 20;
 const PREFIX = '10.78.0';
 
 /** How the shared disk is called on both. */
@@ -15,7 +15,7 @@ export const BRIDGE = 'xenbr0';
 const CLI = '/srv/kemari/dist/src/cli';
 
 /**
- * Two nested machines with Xen, a cable between their bridges and a disk that both reach, as two hosts of kemari's users have
+ * Two nested machines with Xen, a cable between their bridges and a disk that both reach, with the guest's root file system on it, as two hosts of kemari's users have
  * them: each runs a kemarid, with one key.
  */
 export class XenPair {
@@ -36,9 +36,7 @@ export class XenPair {
   static async boot(fence?: string): Promise<XenPair> {
     const folder = mkdtempSync(join(tmpdir(), 'kemari-xen-pair-'));
     const image = join(folder, 'shared.img');
-    const file = await open(image, 'w');
-    await file.truncate(DISK_BYTES);
-    await file.close();
+    await execa('cp', ['--sparse=always', GUEST_IMAGE.rootDisk, image]);
     const cable = (end: 'listens' | 'connects') => ({ cable: { path: join(folder, 'cable'), end }, sharedDisk: image });
     const booting = await Promise.allSettled([
       NestedNode.boot('first', cable('listens')),
