@@ -77,6 +77,8 @@ void XenCapture::detach() noexcept {
   pages_.reset();
   domain_.reset();
   counting_ = false;
+  has_cut_ = false;
+  late_.clear();
   load_since_ns_ = 0;
   owed().clear();
   forget_abort();
@@ -88,11 +90,29 @@ void XenCapture::collect() {
   const std::span<const uint64_t> log = domain_->take_log(frames_);
   if (!std::exchange(counting_, true)) return collect_all();
   found_.clear();
+  PageRanges late;
   for (size_t word = 0; word < log.size(); word++) {
     for (uint64_t bits = log[word]; bits != 0; bits &= bits - 1) {
       const uint64_t frame = word * kBitsPerWord + static_cast<uint64_t>(std::countr_zero(bits));
+      if (!has_cut_ && !pages_->is_mapped(frame)) {
+        append_pages(late, frame, 1);
+        continue;
+      }
       // What the guest gave back to Xen since has no contents.
       if (pages_->at(frame) != nullptr) append_pages(found_, frame, 1);
+    }
+  }
+  add_pages(late_, late);
+  add_pages(owed(), found_);
+}
+
+// From here on all may be sent: each epoch says where Xen's own pages are.
+void XenCapture::collect_late() {
+  has_cut_ = true;
+  found_.clear();
+  for (const PageRange& range : std::exchange(late_, {})) {
+    for (uint64_t i = 0; i < range.count; i++) {
+      if (pages_->at(range.first + i) != nullptr) append_pages(found_, range.first + i, 1);
     }
   }
   add_pages(owed(), found_);
@@ -193,6 +213,7 @@ void XenCapture::cut(Checkpoint& checkpoint) {
   note_cut(checkpoint.epoch, result_.through_sequence);
   cut_outputs(checkpoint);
   collect();
+  collect_late();
   domain_->pv_context(pv_context_);
   parameters_.front().value = domain_->parameter(kHvmParamCallbackIrq);
   add_unlogged();

@@ -36,6 +36,7 @@ class XenCapture final : public Capture {
  private:
   void require(bool condition, const char* what) const;
   void collect_all();
+  void collect_late();
   void add_unlogged();
   void add_granted(uint64_t frame, uint64_t grant_version);
   void add_page(uint64_t frame);
@@ -52,6 +53,10 @@ class XenCapture final : public Capture {
   uint64_t frames_ = 0;  // of the address space
   uint64_t pages_owned_ = 0;
   bool counting_ = false;  // all pages were sent once
+  bool has_cut_ = false;
+  // Written, and no memory of the guest's own when the capture was attached: the grant table, for example. Another host
+  // has nothing there before the first epoch's state says what it is.
+  PageRanges late_;
   bool held_ = false;
   CaptureResult result_;  // of the capture that is held, too
   int64_t paused_ns_ = 0;
