@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
 import { execa } from 'execa';
 import { GUEST_IMAGE } from '../fixtures/guest-image.js';
 import { NestedNode } from './nested-node.js';
@@ -12,6 +13,8 @@ const PREFIX = '10.78.0';
 export const SHARED_DISK = '/dev/vdb';
 /** On both; the cable between the hosts is on it. */
 export const BRIDGE = 'xenbr0';
+/** dom0's command for what a failure is explained with. */
+const LAST_LOGGED = 'tail -n 60 /var/log/kemari/*.log /tmp/kemarid.log; xl list; xl dmesg | tail -n 15';
 const CLI = '/srv/kemari/dist/src/cli';
 
 /**
@@ -67,6 +70,26 @@ export class XenPair {
 
   /** A NIC's entry: on the bridge of whichever host the guest runs on. */
   static readonly vif = `mac=00:16:3e:4b:45:03,bridge=${BRIDGE},script=vif-kemari`;
+
+  /** Boots a pair, plays on it, and ends it. A failure carries what kemari logged on both. */
+  static async play(
+    t: ExecutionContext,
+    fence: string | undefined,
+    body: (pair: XenPair) => Promise<void>,
+  ): Promise<void> {
+    const pair = await XenPair.boot(fence);
+    try {
+      await body(pair);
+    } catch (error) {
+      for (const node of [pair.first, pair.second]) {
+        const { output } = await node.run(LAST_LOGGED, COMMAND_TIMEOUT_MS).catch(() => ({ output: 'it is gone' }));
+        t.log(`${node.name} logged:\n${output}`);
+      }
+      throw error;
+    } finally {
+      await pair.end();
+    }
+  }
 
   async end(): Promise<void> {
     await Promise.all([this.first.kill(), this.second.kill()]);
