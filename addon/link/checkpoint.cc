@@ -37,9 +37,14 @@ uint8_t* PageBytes::append(uint64_t count) {
     if (mprotect(first, more_bytes, PROT_READ | PROT_WRITE) != 0) {
       fail_errno("KEMARI_LINK_MEMORY", "mprotect", "no memory for a checkpoint");
     }
-    // Touched now what clear() keeps; the rest comes with large pages where the host has them.
-    madvise(first, more_bytes, usable_pages_ < kKeptPages ? MADV_POPULATE_WRITE : MADV_HUGEPAGE);
     usable_pages_ = grown;
+  }
+  if (needed > resident_pages_) {
+    // All at once, which is cheaper than page by page. Not in large pages: finding those may take the host's kernel
+    // five times as long as this, while the guest stands still.
+    const uint64_t touched = needed < kKeptPages ? usable_pages_ : needed;
+    madvise(data_ + resident_pages_ * kPageBytes, (touched - resident_pages_) * kPageBytes, MADV_POPULATE_WRITE);
+    resident_pages_ = touched;
   }
   uint8_t* room = data_ + page_count_ * kPageBytes;
   page_count_ = needed;
@@ -49,6 +54,7 @@ uint8_t* PageBytes::append(uint64_t count) {
 void PageBytes::clear() noexcept {
   if (page_count_ > kKeptPages) {
     madvise(data_ + kKeptPages * kPageBytes, (page_count_ - kKeptPages) * kPageBytes, MADV_DONTNEED);
+    resident_pages_ = kKeptPages;
   }
   page_count_ = 0;
 }

@@ -36,7 +36,8 @@ class PageBytes {
  private:
   uint8_t* data_;
   uint64_t capacity_pages_;
-  uint64_t usable_pages_ = 0;  // [0, usable_pages_) may be touched
+  uint64_t usable_pages_ = 0;    // [0, usable_pages_) may be touched
+  uint64_t resident_pages_ = 0;  // [0, resident_pages_) were
   uint64_t page_count_ = 0;
 };
 
